@@ -27,7 +27,9 @@ var floors = map[string]int{
 	"internal/wire":           1,
 	"internal/wire/anthropic": 1,
 	"internal/wire/openai":    1,
+	"internal/wire/scan":      1,
 	"internal/wire/sse":       1,
+	"internal/api":            1,
 
 	"internal/discover":        2,
 	"internal/fake":            2,
@@ -37,6 +39,7 @@ var floors = map[string]int{
 	"internal/store/storetest": 2,
 	"internal/upstream":        2,
 
+	"internal/events":  3,
 	"internal/gateway": 3,
 
 	"internal/client": 4,

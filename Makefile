@@ -1,0 +1,69 @@
+# Two of these are all the set-up there is: `make run` and `make test`.
+SHELL := /bin/bash
+.DEFAULT_GOAL := build
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+DATE    ?= $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
+
+# The sources decide when the binary is stale; go build itself is quick then.
+.PHONY: build run demo test check fmt vet staticcheck generate stale fuzz soak bench e2e clean help
+
+build: ## build bin/drey, one static binary
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/drey ./cmd/drey
+
+run: build ## serve on http://127.0.0.1:3739; needs no configuration
+	./bin/drey serve
+
+demo: build ## watch a provider break and come back
+	./bin/drey demo
+
+test: ## every test, with the race detector
+	go test -race -timeout 15m ./...
+
+check: fmt vet staticcheck stale test ## the whole truth, the same here and in CI
+	$(MAKE) fuzz FUZZTIME=10s
+
+fmt:
+	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not gofmt-ed:"; echo "$$out"; exit 1; fi
+
+vet:
+	go vet ./...
+
+staticcheck:
+	go tool staticcheck ./...
+
+generate: ## rewrite what is generated from the code
+	go run ./cmd/drey config schema > docs/drey.schema.json
+	go run ./cmd/drey config reference > docs/configuration-reference.md
+
+stale: ## fail if a generated file is not what the code generates
+	@tmp=$$(mktemp -d); trap 'rm -rf $$tmp' EXIT; \
+	go run ./cmd/drey config schema > $$tmp/schema && go run ./cmd/drey config reference > $$tmp/reference && \
+	diff -u docs/drey.schema.json $$tmp/schema && diff -u docs/configuration-reference.md $$tmp/reference \
+	|| { echo "stale: run 'make generate' and commit what it changes"; exit 1; }
+
+FUZZTIME ?= 5m
+fuzz: ## each fuzz target for FUZZTIME (5m)
+	@set -e; for pkg in $$(go list ./...); do \
+	  for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "fuzz $$pkg $$target $(FUZZTIME)"; \
+	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; done
+
+soak: ## the long loops: kill -9, cancels, faults
+	DREY_SOAK=1 go test -race -timeout 2h -count=1 ./internal/store/... ./internal/daemon/... ./internal/statedir/...
+
+bench: ## latency and throughput beside a bare reverse proxy, in one run
+	go test -run '^$$' -bench . -benchtime 1s -count 1 ./internal/wire/... ./internal/route/... ./internal/health/... ./internal/store/...
+	go run ./bench/proxy
+
+e2e: build ## Claude Code, headless, through drey
+	./e2e/run
+
+clean:
+	rm -rf bin dist
+
+help: ## this list
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14

@@ -1,0 +1,187 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/upstream"
+	"github.com/dreyhq/drey/internal/wire"
+)
+
+// relay returns what turns the provider's stream into the caller's.
+func (x *exchange) relay(a *attempt) wire.Relay {
+	if a.same {
+		return wire.Pass(x.codec.NewObserver(wire.ObserverOptions{HideUsage: !x.head.WantUsage}))
+	}
+	return wire.Translate(a.codec.NewDecoder(), x.encoder(), wire.NewBack(x.decoded, a.encoded))
+}
+
+func (x *exchange) encoder() wire.Encoder {
+	return x.codec.NewEncoder(wire.EncoderOptions{
+		ID: x.answerID(), Model: x.head.Model, Created: x.req.At.Unix(),
+		WantUsage: x.head.WantUsage, InputTokens: x.head.Tokens,
+	})
+}
+
+var answerPrefix = map[drey.Wire]string{drey.WireAnthropic: "msg_", drey.WireChat: "chatcmpl-", drey.WireResponses: "resp_"}
+
+// answerID names an answer that was translated. It is made of the request's
+// id, so that either leads to the row.
+func (x *exchange) answerID() string {
+	return answerPrefix[x.req.Wire] + strings.TrimPrefix(string(x.req.ID), "req_")
+}
+
+// whole passes on an answer in one piece.
+func (x *exchange) whole(a *attempt, body []byte) result {
+	var res result
+	if a.same {
+		rep, err := a.codec.Inspect(body)
+		if err != nil {
+			return x.broken(res, err)
+		}
+		res.report(rep)
+		return x.deliver(a, res, body, rep.Empty)
+	}
+	r, err := a.codec.DecodeResponse(body)
+	if err != nil {
+		return x.broken(res, err)
+	}
+	wire.NewBack(x.decoded, a.encoded).Response(r)
+	out, err := x.encode(r)
+	if err != nil {
+		return x.broken(res, err)
+	}
+	res.report(reportOf(r))
+	return x.deliver(a, res, out, isEmpty(r))
+}
+
+// encode writes a translated answer in the caller's wire, under our id.
+func (x *exchange) encode(r *wire.Response) ([]byte, error) {
+	r.ID, r.Created = x.answerID(), x.req.At.Unix()
+	if r.Model == "" {
+		r.Model = x.head.Model
+	}
+	return x.codec.EncodeResponse(r)
+}
+
+// assemble makes one piece of a stream, for a caller that asked for no stream.
+func (x *exchange) assemble(a *attempt, st *upstream.Stream) result {
+	defer st.Close()
+	var (
+		res  = result{streamed: true}
+		made *wire.Response
+		body []byte
+	)
+	relay := wire.Assemble(a.codec.NewDecoder(), wire.NewBack(x.decoded, a.encoded), func(r *wire.Response) ([]byte, error) {
+		made = r
+		return x.encode(r)
+	})
+	for {
+		ev, err := st.Next()
+		var sig wire.Signal
+		switch {
+		case err == nil:
+			body, sig = relay.Frame(body, ev)
+		case errors.Is(err, io.EOF):
+			body, sig = relay.Close(body)
+		case made != nil:
+			sig, err = wire.Signal{}, io.EOF
+		default:
+			return x.broken(res, err)
+		}
+		res.note(sig)
+		if sig.Err != nil {
+			return x.broken(res, sig.Err)
+		}
+		if sig.Content {
+			st.Content()
+			if res.firstByte == 0 {
+				res.firstByte = time.Since(a.start)
+			}
+		}
+		if err == nil && !sig.Last {
+			continue
+		}
+		if made == nil {
+			return x.broken(res, &wire.AnswerError{Kind: wire.Cut, Msg: "the stream ended before its end mark"})
+		}
+		if err == nil {
+			st.Finish()
+		}
+		return x.deliver(a, res, body, isEmpty(made))
+	}
+}
+
+// play tells an answer that came in one piece as a stream.
+func (x *exchange) play(a *attempt, body []byte) result {
+	var res result
+	r, err := a.codec.DecodeResponse(body)
+	if err != nil {
+		return x.broken(res, err)
+	}
+	if !a.same {
+		wire.NewBack(x.decoded, a.encoded).Response(r)
+	}
+	res.report(reportOf(r))
+	enc := x.encoder()
+	var out []byte
+	for _, ev := range wire.Play(nil, r) {
+		out = enc.Encode(out, ev)
+	}
+	send := func() error { return x.commit(a, out) }
+	res.ok = true
+	if isEmpty(r) {
+		res.empty = send
+		return res
+	}
+	res.firstByte = time.Since(a.start)
+	if send() != nil {
+		res.ok, res.committed = false, true
+		return x.cancelled(res)
+	}
+	return res
+}
+
+// deliver sends a whole answer, or keeps it if there is nothing in it.
+func (x *exchange) deliver(a *attempt, res result, body []byte, empty bool) result {
+	send := func() error {
+		x.rec.FirstByte = time.Since(x.req.At)
+		return x.sink.json(200, explain(x.way(a.p.ID)), body)
+	}
+	res.ok = true
+	if empty {
+		res.empty = send
+		return res
+	}
+	if res.firstByte == 0 {
+		res.firstByte = time.Since(a.start)
+	}
+	if send() != nil {
+		res.ok = false
+		return x.cancelled(res)
+	}
+	return res
+}
+
+func (res *result) report(r wire.Report) {
+	res.usage, res.stop, res.model = r.Usage, r.Stop, r.Model
+}
+
+func reportOf(r *wire.Response) wire.Report {
+	u := r.Usage
+	return wire.Report{Usage: &u, Stop: r.Stop, Model: r.Model}
+}
+
+// isEmpty reports whether an answer has no tool call and only blank text;
+// thinking alone is empty.
+func isEmpty(r *wire.Response) bool {
+	for _, b := range r.Blocks {
+		if b.Kind == wire.ToolUse || b.Kind == wire.Text && strings.TrimSpace(b.Text) != "" {
+			return false
+		}
+	}
+	return true
+}

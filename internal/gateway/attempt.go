@@ -1,0 +1,125 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/route"
+	"github.com/dreyhq/drey/internal/upstream"
+	"github.com/dreyhq/drey/internal/wire"
+)
+
+// attempt is one try at one provider.
+type attempt struct {
+	*lane
+	start time.Time
+	codec wire.Codec // the provider's
+	same  bool       // the provider speaks the caller's wire
+	// streamed says that the provider is asked to stream. It is, whatever the
+	// caller asked, where a local one stands behind a translation: it is
+	// silent until it is done otherwise.
+	streamed bool
+	encoded  *wire.Encoded // across wires
+}
+
+var paths = map[drey.Wire]string{drey.WireAnthropic: "/messages", drey.WireChat: "/chat/completions"}
+
+// try performs one attempt and tells how it ended.
+func (x *exchange) try(ctx context.Context, l *lane) result {
+	a := &attempt{lane: l, start: time.Now(), codec: codecs[l.p.Wire]}
+	a.same = l.p.Wire == x.req.Wire
+	a.streamed = x.head.Stream || (!a.same && l.p.Price == drey.Local)
+	body, err := x.body(a)
+	if err != nil {
+		return x.refusedHere(err)
+	}
+	call := upstream.Call{
+		Path: paths[l.p.Wire], Body: body, Header: x.req.Header, CallerKey: x.req.Key.Secret, Stream: a.streamed,
+	}
+	if a.same {
+		call.Query = x.req.Query
+	}
+	call.Connect, call.FirstToken, call.Stall, _ = x.chain.timeouts(l.p)
+	if call.FirstToken == 0 {
+		l.mu.Lock()
+		prompt, output := l.prompt, l.output
+		l.mu.Unlock()
+		call.FirstToken = route.FirstToken(l.p.Price, prompt, x.head.Tokens)
+		if !a.streamed {
+			call.FirstToken += route.Unstreamed(output, x.head.MaxTokens)
+		}
+	}
+	l.inFlight.Add(1)
+	defer l.inFlight.Add(-1)
+	ans, err := l.up.Do(ctx, call)
+	x.waited += time.Since(a.start)
+	if err != nil {
+		return x.failed(err)
+	}
+	switch {
+	case ans.Stream != nil && x.head.Stream:
+		return x.pump(a, ans.Stream, x.relay(a))
+	case ans.Stream != nil:
+		return x.assemble(a, ans.Stream)
+	case x.head.Stream:
+		return x.play(a, ans.JSON)
+	default:
+		return x.whole(a, ans.JSON)
+	}
+}
+
+// failed is the result of an attempt that gave no answer.
+func (x *exchange) failed(err error) result {
+	f, ok := errors.AsType[*upstream.Failure](err)
+	if !ok {
+		return result{verdict: route.Verdict{Class: drey.Internal, Text: err.Error()}}
+	}
+	return result{verdict: f.Verdict, fault: f.Fault}
+}
+
+// refusedHere is the result where a request cannot be told to this provider at
+// all: that is the caller's affair, and no other wire would take it either.
+func (x *exchange) refusedHere(err error) result {
+	return result{verdict: route.Verdict{Class: drey.Caller, Status: 400, Text: err.Error()}}
+}
+
+// body builds the request in the provider's wire.
+func (x *exchange) body(a *attempt) (*wire.Body, error) {
+	p := a.p
+	system := p.AppendSystem
+	if own := x.chain.AppendSystem; own != nil {
+		system = *own
+	}
+	model := p.Model
+	if model == "" && x.choice.Ours {
+		model = a.anyModel()
+	}
+	if a.same {
+		return x.codec.Rewrite(x.req.Body, wire.Edits{
+			Model: model, Extra: p.Extra, Drop: p.Drop, AppendSystem: system, MaxTokensKey: p.MaxTokensKey,
+			IncludeUsage: x.head.Stream,
+		})
+	}
+	if x.decoded == nil {
+		r, err := x.codec.DecodeRequest(x.req.Body)
+		if err != nil {
+			return nil, err
+		}
+		x.decoded = r
+	}
+	f := a.facts()
+	enc, err := a.codec.EncodeRequest(x.decoded, wire.Target{
+		Model: model, Price: p.Price, MaxTokensKey: p.MaxTokensKey, MaxOutputTokens: f.maxOutput,
+		Documents: f.can.Documents == route.Yes, Cache: p.Cache, JSONSchema: f.can.JSONSchema == route.Yes,
+		ReasoningHistory: p.ReasoningBack, OpenAIHost: openAIHost(p.URL), AppendSystem: system,
+		Stream: a.streamed, Extra: p.Extra, Drop: p.Drop,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.encoded = enc
+	x.notes(p.ID, enc.Notes)
+	return wire.NewBody(enc.Body), nil
+}

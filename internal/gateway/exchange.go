@@ -1,0 +1,250 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/route"
+	"github.com/dreyhq/drey/internal/upstream"
+	"github.com/dreyhq/drey/internal/wire"
+)
+
+// exchange is one request on its way: it performs what the walk decides. It
+// belongs to the goroutine of its request.
+type exchange struct {
+	g      *Gateway
+	gen    *generation
+	req    *Request
+	codec  wire.Codec // the caller's
+	head   wire.Head
+	choice route.Choice
+	chain  *chain
+	walk   route.Walk
+	sink   *sink
+	rec    *Record
+	now    time.Time // of the last event
+
+	decoded *wire.Request // made when the first provider of another wire is tried
+	noted   map[wire.Note]bool
+	waited  time.Duration // in attempts: not drey's own time
+	empty   func() error  // delivers the last empty answer
+	aborted bool          // the connection must not end cleanly
+}
+
+// run takes the request down its chain and answers the caller.
+func (x *exchange) run(ctx context.Context) {
+	deadline := x.req.At.Add(x.chain.total())
+	if !x.head.Stream {
+		if d, ok := route.CallerDeadline(x.req.Header.Get("X-Stainless-Timeout"), x.req.At); ok && d.Before(deadline) {
+			deadline = d
+		}
+	}
+	ctx, cancel := context.WithDeadlineCause(ctx, deadline, upstream.ErrTotalTimeout)
+	defer cancel()
+
+	var table [8]route.Live
+	plan := route.Resolve(&x.chain.Chain, x.gen.live(table[:0]), route.Ask{
+		At: x.now, Tokens: x.head.Tokens, Needs: route.Needs(x.head.Needs), CallerKey: x.req.Key.Secret != "",
+	})
+	x.resolved(plan)
+	x.g.profiles.requested(x.chain.ID, x.now)
+
+	policy := x.chain.Retry
+	walk, act := route.Step(x.walk, route.Began{At: x.now, Plan: plan, Tokens: x.head.Tokens, Deadline: deadline}, policy)
+	for {
+		x.walk = walk
+		var ev route.Event
+		switch a := act.(type) {
+		case route.Try:
+			ev = x.attempt(ctx, a)
+		case route.Relay:
+			x.relayed(a)
+			return
+		case route.Give:
+			x.give()
+			return
+		case route.Fail:
+			x.fail(a)
+			return
+		default: // the walk has ended with an answer
+			return
+		}
+		walk, act = route.Step(walk, ev, policy)
+	}
+}
+
+// attempt performs one try and returns its end as the walk's next event.
+func (x *exchange) attempt(ctx context.Context, t route.Try) route.Event {
+	if t.Retry && !x.g.profiles.mayRetry(x.chain, time.Now()) {
+		x.now = time.Now()
+		return route.RetryRefused{At: x.now, Provider: t.ID}
+	}
+	if t.After > 0 && !sleep(ctx, t.After) {
+		t.After = 0 // the attempt below finds the context ended, and says why
+	}
+	l := x.chain.lanes[t.Index]
+	start := time.Now()
+	x.trying(t)
+	res := x.try(ctx, l)
+	x.now = time.Now()
+	took := x.now.Sub(start)
+	if res.ok && res.empty != nil && x.chain.EmptyAnswer == EmptyFallback {
+		x.empty = res.empty
+		res.ok = false
+		res.fault = route.EmptyAnswer
+		res.verdict = route.Classify(route.Evidence{Fault: route.EmptyAnswer, Text: "the answer is empty", At: x.now})
+	}
+	x.ended(l, res, took)
+	if res.ok {
+		x.served(l, res)
+		return route.Served{Provider: t.ID}
+	}
+	return route.Failed{
+		At: x.now, Provider: t.ID, Verdict: res.verdict, Committed: res.committed, Took: took, Rand: rand.Float64(),
+	}
+}
+
+// served ends a request that a provider answered.
+func (x *exchange) served(l *lane, res result) {
+	if res.empty != nil {
+		if x.chain.EmptyAnswer == EmptyWarn {
+			x.event(drey.Warn, "empty-answer", drey.F("profile", x.chain.ID), drey.F("provider", l.p.ID))
+		}
+		if res.empty() != nil {
+			x.cancel()
+			return
+		}
+	}
+	x.rec.Outcome, x.rec.Status = OutcomeOK, http.StatusOK
+}
+
+// give delivers an empty answer, because nobody had a better one.
+func (x *exchange) give() {
+	if x.empty() != nil {
+		x.cancel()
+		return
+	}
+	x.rec.Outcome, x.rec.Status = OutcomeOK, http.StatusOK
+}
+
+// cancel ends a request whose caller has gone.
+func (x *exchange) cancel() {
+	x.rec.Outcome = OutcomeCancel
+	if x.rec.Status == 0 {
+		x.rec.Status = statusGone
+	}
+}
+
+// statusGone is what rows say where the caller left before there was a status:
+// nginx's "client closed request".
+const statusGone = 499
+
+// commit sends the first content of a provider's answer.
+func (x *exchange) commit(a *attempt, first []byte) error {
+	way := x.way(a.p.ID)
+	x.rec.FirstByte = time.Since(x.req.At)
+	return x.sink.commit(explain(way), way.Comment(), first)
+}
+
+// way tells how the request got to the provider that served it; "" means that
+// none did.
+func (x *exchange) way(served drey.ProviderID) route.Explanation {
+	return route.Explain(x.chain.ID, x.walk, served)
+}
+
+func explain(e route.Explanation) http.Header {
+	h := make(http.Header, 8)
+	e.Each(func(k, v string) { h[k] = []string{v} })
+	return h
+}
+
+// relayed passes on a provider's refusal of the request itself.
+func (x *exchange) relayed(r route.Relay) {
+	x.tell(route.Relayed(r.Verdict, x.req.Wire), wire.Error{Message: r.Verdict.Text})
+}
+
+// fail answers with an error of drey's own.
+func (x *exchange) fail(f route.Fail) {
+	if f.Case == route.CaseCancelled || x.sink.abandoned() {
+		x.cancel()
+		return
+	}
+	if f.Uniform != 0 {
+		x.emit(drey.Event{
+			Level: drey.Warn, Name: "chain-uniform-auth-failure", Machine: "profile", ID: string(x.chain.ID),
+			Fields: []drey.Field{drey.F("profile", x.chain.ID), drey.F("status", f.Uniform),
+				drey.F("hint", "every provider refused its credential: check the keys that the configuration names")},
+		})
+	}
+	if f.Case == route.CaseNotEligible && f.Code == string(route.ReasonPaid) {
+		x.emit(drey.Event{
+			Level: drey.Warn, Name: "paid-gate-blocked", Machine: "profile", ID: string(x.chain.ID),
+			Fields: []drey.Field{drey.F("profile", x.chain.ID)},
+		})
+	}
+	told := route.Refusal{
+		Case: f.Case, Code: f.Code, At: x.now, RetryAt: f.RetryAt, InARow: x.g.profiles.failedInARow(x.chain.ID),
+	}.Tell(x.req.Wire)
+	e := wire.Error{Message: f.Message(x.chain.ID, x.walk)}
+	if told.RetryAfter > 0 {
+		e.Detail, _ = json.Marshal(f.Detail(x.walk, x.g.redact)) // strings and numbers: it cannot fail
+	}
+	x.tell(told, e)
+}
+
+// tell sends an error, by itself or in the stream that has begun.
+func (x *exchange) tell(t route.Told, e wire.Error) {
+	e.Type, e.Code, e.RequestID = t.Type, t.Code, string(x.req.ID)
+	e.Message = x.g.redact(e.Message)
+	x.rec.Error, x.rec.Status, x.rec.Outcome = e.Message, t.Status, OutcomeFailed
+	phase := x.sink.now()
+	if phase == held {
+		h := explain(x.way(""))
+		told(h, t)
+		if x.sink.json(t.Status, h, x.codec.Error(e)) != nil {
+			x.cancel()
+		}
+		return
+	}
+	x.rec.Status = http.StatusOK // it went out before the failure
+	frame := x.codec.StreamError(e)
+	if phase == committed {
+		x.rec.Outcome = OutcomeFailedMidstream
+	} else {
+		frame = append(x.way("").Comment(), frame...)
+	}
+	if x.sink.frames(frame) != nil {
+		x.cancel()
+		return
+	}
+	// Readers of this wire may look only at the end of the body, and must not
+	// find a clean one.
+	x.aborted = x.req.Wire == drey.WireChat
+}
+
+// told adds what tells a client whether and when to come back.
+func told(h http.Header, t route.Told) {
+	if t.RetryAfter > 0 {
+		h["Retry-After"] = []string{strconv.Itoa(t.RetryAfter)}
+	}
+	if t.NoRetry {
+		h["X-Should-Retry"] = []string{"false"}
+	}
+}
+
+// sleep waits for d and reports whether the context was still alive then.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

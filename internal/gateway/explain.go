@@ -1,0 +1,116 @@
+package gateway
+
+import (
+	"time"
+
+	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/route"
+	"github.com/dreyhq/drey/internal/wire"
+)
+
+// The events of one request. They are telemetry: kept with its row and found
+// by its id. What changes a provider's state or is audited is emitted besides.
+
+// event adds one to the request's row.
+func (x *exchange) event(level drey.Level, name string, fields ...drey.Field) {
+	x.rec.Events = append(x.rec.Events, drey.Event{
+		At: time.Now(), Name: name, Level: level, RequestID: x.req.ID, Fields: fields,
+	})
+}
+
+// emit journals an event that the request caused.
+func (x *exchange) emit(ev drey.Event) {
+	ev.RequestID = x.req.ID
+	if ev.At.IsZero() {
+		ev.At = x.now
+	}
+	x.g.recorder.Emit(ev)
+}
+
+// resolved tells which way the request will go.
+func (x *exchange) resolved(p route.Plan) {
+	order := make([]drey.ProviderID, len(p.Candidates))
+	for i, c := range p.Candidates {
+		order[i] = c.ID
+	}
+	x.event(drey.Debug, "route-resolved", drey.F("profile", x.chain.ID), drey.F("by", x.choice.By.String()), drey.F("providers", order))
+	for _, s := range p.Skipped {
+		fields := []drey.Field{drey.F("provider", s.ID), drey.F("reason", s.Reason)}
+		if !s.Until.IsZero() {
+			fields = append(fields, drey.F("until", drey.FormatTime(s.Until)))
+		}
+		x.event(drey.Debug, "provider-skipped", fields...)
+	}
+}
+
+// trying tells that an attempt leaves.
+func (x *exchange) trying(t route.Try) {
+	fields := []drey.Field{drey.F("provider", t.ID)}
+	if t.Moved != "" {
+		fields = append(fields, drey.F("moved", t.Moved))
+	}
+	if t.Retry {
+		fields = append(fields, drey.F("retry", true))
+	}
+	x.event(drey.Debug, "try-provider", fields...)
+}
+
+// ended tells how an attempt ended, in the row and to the provider's lane.
+func (x *exchange) ended(l *lane, res result, took time.Duration) {
+	rec := AttemptRecord{
+		Provider: l.p.ID, OK: res.ok, Class: res.verdict.Class, Committed: res.committed, Status: res.verdict.Status,
+		Took: took, FirstByte: res.firstByte, Gap: res.gap(),
+	}
+	if res.ok {
+		rec.Status = 200
+		x.rec.Provider, x.rec.Served, x.rec.Stop = l.p.ID, res.model, res.stop
+		x.event(drey.Info, "provider-ok", drey.F("provider", l.p.ID), drey.F("duration_ms", took.Milliseconds()))
+	} else {
+		rec.Error = x.g.redact(res.verdict.Text)
+		x.event(drey.Warn, "provider-failed", drey.F("provider", l.p.ID), drey.F("class", res.verdict.Class),
+			drey.F("status", res.verdict.Status), drey.F("error", rec.Error),
+			drey.F("retryable", res.verdict.Class.Retryable()), drey.F("committed", res.committed))
+	}
+	if res.usage != nil {
+		x.rec.Usage = *res.usage
+	}
+	x.rec.Attempts = append(x.rec.Attempts, rec)
+	for _, ev := range l.learn(res, x.now, took, x.head.Tokens, rec.Error) {
+		x.emit(ev)
+	}
+}
+
+// notes tells once each what a translation could not carry.
+func (x *exchange) notes(p drey.ProviderID, notes []wire.Note) {
+	for _, n := range notes {
+		if x.noted[n] {
+			continue
+		}
+		if x.noted == nil {
+			x.noted = map[wire.Note]bool{}
+		}
+		x.noted[n] = true
+		x.event(drey.Warn, n.Event, drey.F("provider", p), drey.F("type", n.Type), drey.F("name", n.Name))
+	}
+}
+
+// conclude fills in what is known only at the end, and tells of a fallback.
+func (x *exchange) conclude() {
+	r := x.rec
+	for _, s := range x.walk.Skipped() {
+		r.Skipped = append(r.Skipped, Skipped{s.ID, string(s.Reason), s.Until})
+	}
+	r.Total = time.Since(x.req.At)
+	r.Own = max(0, r.Total-x.waited)
+	if r.Outcome == OutcomeOK && r.Usage == (wire.Usage{}) {
+		r.Usage = wire.Usage{Input: x.head.Tokens, Estimated: true}
+	}
+	ex := x.way(r.Provider)
+	r.FellFrom, r.FellFor = ex.From, ex.Reason()
+	if ex.From != "" && r.Outcome != OutcomeCancel {
+		x.emit(drey.Event{
+			At: time.Now(), Name: "fallback-occurred", Machine: "profile", ID: string(x.chain.ID),
+			Fields: []drey.Field{drey.F("profile", x.chain.ID), drey.F("from", ex.From), drey.F("to", ex.To()), drey.F("reason", ex.Reason())},
+		})
+	}
+}

@@ -1,0 +1,157 @@
+// Package gateway is where a request of an agent meets the providers: it picks
+// the profile, takes the request down the chain, translates between wires, and
+// tells the caller the truth about how it ended. What it decides it asks of
+// internal/route; what a provider does it asks of internal/upstream.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/route"
+	"github.com/dreyhq/drey/internal/wire"
+	"github.com/dreyhq/drey/internal/wire/anthropic"
+	"github.com/dreyhq/drey/internal/wire/openai"
+)
+
+var codecs = map[drey.Wire]wire.Codec{
+	drey.WireAnthropic: anthropic.Codec{},
+	drey.WireChat:      openai.Chat{},
+}
+
+// Config is what a gateway works with. All of it is required.
+type Config struct {
+	Recorder Recorder
+	// Redact takes secrets out of what a provider said.
+	Redact func(string) string
+	// InFlight is told when a request of a wire begins (1) and ends (-1).
+	InFlight func(w drey.Wire, delta int)
+}
+
+// Gateway serves requests. All methods may be called concurrently.
+type Gateway struct {
+	recorder Recorder
+	redact   func(string) string
+	inFlight func(drey.Wire, int)
+	gen      atomic.Pointer[generation]
+	profiles profileStates
+	counts   countCache
+	swap     sync.Mutex // one reload at a time
+}
+
+// New returns a gateway that serves by the settings.
+func New(cfg Config, s Settings) (*Gateway, error) {
+	g := &Gateway{recorder: cfg.Recorder, redact: cfg.Redact, inFlight: cfg.InFlight}
+	gen, err := build(s, nil)
+	if err != nil {
+		return nil, err
+	}
+	g.gen.Store(gen)
+	return g, nil
+}
+
+// Reload builds a new generation whole and swaps it in. Requests under way end
+// on theirs; providers that are the same machine keep what was learned of
+// them. On an error nothing has changed.
+func (g *Gateway) Reload(s Settings) error {
+	g.swap.Lock()
+	defer g.swap.Unlock()
+	last := g.gen.Load()
+	gen, err := build(s, last)
+	if err != nil {
+		return err
+	}
+	g.gen.Store(gen)
+	for _, l := range last.lanes {
+		l.up.Close() // idle connections only: requests under way keep theirs
+	}
+	return nil
+}
+
+// Close closes idle connections to the providers.
+func (g *Gateway) Close() {
+	for _, l := range g.gen.Load().lanes {
+		l.up.Close()
+	}
+}
+
+// Generate answers one request on w. It returns when the answer is out, or
+// when ctx, which is the caller's connection, has ended. Where an answer broke
+// in a way that the caller must not take for an end, it panics with
+// http.ErrAbortHandler, as the server expects.
+func (g *Gateway) Generate(ctx context.Context, w http.ResponseWriter, r *Request) {
+	g.inFlight(r.Wire, 1)
+	defer g.inFlight(r.Wire, -1)
+	gen := g.gen.Load()
+	codec := codecs[r.Wire]
+	rec := &Record{ID: r.ID, At: r.At, Wire: r.Wire, Key: r.Key.Name, Outcome: OutcomeRefused}
+	head, choice, refusal := g.choose(gen, codec, r)
+	rec.Asked, rec.Stream, rec.Profile = head.Model, head.Stream, choice.Profile
+	if refusal != nil {
+		rec.Status, rec.Error = Refuse(w, r.Wire, r.ID, refusal), g.redact(refusal.Error())
+		rec.Total = time.Since(r.At)
+		rec.Own = rec.Total
+		g.recorder.Record(rec)
+		return
+	}
+	x := &exchange{
+		g: g, gen: gen, req: r, codec: codec, head: head, choice: choice, chain: gen.of(choice), rec: rec, now: time.Now(),
+	}
+	_, _, patience, _ := x.chain.timeouts(x.chain.lanes[0].p)
+	x.sink = newSink(w, r, codec, head.Stream, gen.Keepalive, patience)
+	x.run(ctx)
+	x.sink.end()
+	x.conclude()
+	if rec.Outcome == OutcomeOK {
+		g.profiles.served(x.chain.ID)
+	}
+	g.recorder.Record(rec)
+	if x.aborted {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// choose reads what routing needs and picks the profile. An error is told to
+// the caller; no provider has been asked.
+func (g *Gateway) choose(gen *generation, codec wire.Codec, r *Request) (wire.Head, route.Choice, *Refusal) {
+	head, err := codec.Peek(r.Body)
+	if err != nil {
+		return head, route.Choice{}, badRequest(err)
+	}
+	if head.Thread {
+		return head, route.Choice{}, &Refusal{
+			Case: route.CaseBadRequest, Code: "thread_unsupported_request",
+			Message: "message threads are not supported: an answer may come from any provider of a chain, and the thread lives at one; send the whole history",
+			Details: []byte(`{"error_code":"thread_unsupported_request","unsupported":["thread"]}`),
+		}
+	}
+	choice, err := gen.directory.Choose(route.Choosing{
+		Body: head.Profile, Header: r.HeaderProfile, Path: r.PathProfile, Model: head.Model, Allowed: r.Key.Profiles,
+	})
+	if err != nil {
+		return head, choice, chooseRefusal(err)
+	}
+	return head, choice, nil
+}
+
+func badRequest(err error) *Refusal {
+	ref := &Refusal{Case: route.CaseBadRequest, Message: err.Error()}
+	if be, ok := errors.AsType[*wire.BodyError](err); ok && be.Field != "" {
+		ref.Message = be.Error()
+	}
+	return ref
+}
+
+func chooseRefusal(err error) *Refusal {
+	ref := &Refusal{Message: err.Error()}
+	if e, ok := errors.AsType[*drey.Error](err); ok {
+		ref.Case, ref.Code = route.CaseOf(e)
+		ref.Message = e.Err.Error()
+	}
+	return ref
+}

@@ -1,0 +1,103 @@
+package gateway
+
+import (
+	"encoding/json"
+
+	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/store"
+	"github.com/dreyhq/drey/internal/wire"
+)
+
+// row is a request as requests.jsonl and the control API write it.
+type row struct {
+	TS       string          `json:"ts"`
+	ID       drey.RequestID  `json:"id"`
+	Wire     drey.Wire       `json:"wire"`
+	Profile  drey.ProfileID  `json:"profile,omitempty"`
+	Key      string          `json:"key,omitempty"`
+	Asked    string          `json:"model,omitempty"`
+	Served   string          `json:"model_served,omitempty"`
+	Provider drey.ProviderID `json:"provider,omitempty"`
+	Attempts []attemptRow    `json:"attempts"`
+	Skipped  []skippedRow    `json:"skipped,omitempty"`
+	Stream   bool            `json:"stream"`
+	Status   int             `json:"status"`
+	Outcome  Outcome         `json:"outcome"`
+	TTFT     float64         `json:"ttft_ms,omitempty"`
+	MS       float64         `json:"ms"`
+	Tokens   tokensRow       `json:"tokens"`
+	Finish   string          `json:"finish,omitempty"`
+	Error    string          `json:"error,omitempty"`
+	Events   []drey.Event    `json:"events,omitempty"` // in the store only
+}
+
+type attemptRow struct {
+	Provider  drey.ProviderID `json:"provider"`
+	Class     string          `json:"class"` // "ok" or the class of the failure
+	Status    int             `json:"status,omitempty"`
+	MS        float64         `json:"ms"`
+	TTFT      float64         `json:"ttft_ms,omitempty"`
+	Committed bool            `json:"committed,omitempty"`
+	Error     string          `json:"error,omitempty"`
+}
+
+type skippedRow struct {
+	Provider drey.ProviderID `json:"provider"`
+	Reason   string          `json:"reason"`
+	Until    string          `json:"until,omitempty"`
+}
+
+type tokensRow struct {
+	Input      int  `json:"input"`
+	Output     int  `json:"output"`
+	CacheRead  int  `json:"cache_read,omitempty"`
+	CacheWrite int  `json:"cache_write,omitempty"`
+	Reasoning  int  `json:"reasoning,omitempty"`
+	Estimated  bool `json:"estimated,omitempty"`
+}
+
+// row returns the record in the shape of the log.
+func (r *Record) row() row {
+	out := row{
+		TS: drey.FormatTime(r.At), ID: r.ID, Wire: r.Wire, Profile: r.Profile, Key: r.Key, Asked: r.Asked, Served: r.Served,
+		Provider: r.Provider, Attempts: make([]attemptRow, 0, len(r.Attempts)), Stream: r.Stream, Status: r.Status,
+		Outcome: r.Outcome, TTFT: millis(r.FirstByte), MS: millis(r.Total), Tokens: tokens(r.Usage), Finish: r.Stop.String(), Error: r.Error,
+	}
+	for _, a := range r.Attempts {
+		out.Attempts = append(out.Attempts, attemptRow{
+			Provider: a.Provider, Class: a.outcome(), Status: a.Status, MS: millis(a.Took), TTFT: millis(a.FirstByte),
+			Committed: a.Committed && !a.OK, Error: a.Error,
+		})
+	}
+	for _, s := range r.Skipped {
+		skipped := skippedRow{Provider: s.Provider, Reason: s.Reason}
+		if !s.Until.IsZero() {
+			skipped.Until = drey.FormatTime(s.Until)
+		}
+		out.Skipped = append(out.Skipped, skipped)
+	}
+	return out
+}
+
+// stored returns the record as the store keeps it: the row, its events beside.
+func (r *Record) stored() (store.RequestRow, error) {
+	full := r.row()
+	full.Events = r.Events
+	data, err := json.Marshal(full)
+	return store.RequestRow{
+		ID: r.ID, At: r.At, Profile: string(r.Profile), Provider: string(r.Provider),
+		Outcome: string(r.Outcome), Status: r.Status, Row: data,
+	}, err
+}
+
+// outcome is the attempt's label: "ok" or its class.
+func (a AttemptRecord) outcome() string {
+	if a.OK {
+		return "ok"
+	}
+	return a.Class.String()
+}
+
+func tokens(u wire.Usage) tokensRow {
+	return tokensRow{u.Input, u.Output, u.CacheRead, u.CacheWrite, u.Reasoning, u.Estimated}
+}

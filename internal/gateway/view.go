@@ -1,0 +1,73 @@
+package gateway
+
+import (
+	"maps"
+	"time"
+
+	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/route"
+)
+
+// ProviderView is what the gateway knows of a provider, for status and
+// metrics.
+type ProviderView struct {
+	ID       drey.ProviderID
+	Wire     drey.Wire
+	Price    drey.Price
+	URL      string
+	Model    string
+	Context  int // tokens of the window, as believed
+	InFlight int
+	// Out is why no request goes there now; "" if one may.
+	Out   string
+	Until time.Time // when that ends, if it is a matter of time
+	Tally Tally
+}
+
+// ProfileView is a profile and what of its chain may be tried now.
+type ProfileView struct {
+	ID    drey.ProfileID
+	Chain [][]drey.ProviderID
+	Ready bool
+}
+
+// Providers returns a view of every provider, in file order.
+func (g *Gateway) Providers() []ProviderView {
+	gen := g.gen.Load()
+	now := time.Now()
+	out := make([]ProviderView, 0, len(gen.lanes))
+	for slot, l := range gen.lanes {
+		one := &chain{Chain: route.Chain{AllowPaid: gen.AllowPaid, Action: route.Off}}
+		one.add(l, slot, 0)
+		v := ProviderView{
+			ID: l.p.ID, Wire: l.p.Wire, Price: l.p.Price, URL: l.p.URL, Model: l.p.Model,
+			Context: l.facts().context, InFlight: int(l.inFlight.Load()),
+		}
+		plan := route.Resolve(&one.Chain, gen.live(nil), route.Ask{At: now, CallerKey: true})
+		for _, s := range plan.Skipped {
+			v.Out, v.Until = string(s.Reason), s.Until
+		}
+		l.mu.Lock()
+		v.Tally = l.health
+		v.Tally.Failures = maps.Clone(l.health.Failures)
+		l.mu.Unlock()
+		out = append(out, v)
+	}
+	return out
+}
+
+// Profiles returns a view of every profile, in file order.
+func (g *Gateway) Profiles() []ProfileView {
+	gen := g.gen.Load()
+	live := gen.live(nil)
+	out := make([]ProfileView, 0, len(gen.Profiles))
+	for i := range gen.Profiles {
+		p := &gen.Profiles[i]
+		plan := route.Resolve(&gen.chains[p.ID].Chain, live, route.Ask{At: time.Now(), CallerKey: true})
+		out = append(out, ProfileView{ID: p.ID, Chain: p.Chain, Ready: len(plan.Candidates) > 0})
+	}
+	return out
+}
+
+// DefaultProfile is where a request goes that names nothing.
+func (g *Gateway) DefaultProfile() drey.ProfileID { return g.gen.Load().DefaultProfile }
