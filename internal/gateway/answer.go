@@ -1,8 +1,6 @@
 package gateway
 
 import (
-	"errors"
-	"io"
 	"strings"
 	"time"
 
@@ -69,50 +67,20 @@ func (x *exchange) encode(r *wire.Response) ([]byte, error) {
 
 // assemble makes one piece of a stream, for a caller that asked for no stream.
 func (x *exchange) assemble(a *attempt, st *upstream.Stream) result {
-	defer st.Close()
-	var (
-		res  = result{streamed: true}
-		made *wire.Response
-		body []byte
-	)
+	var made *wire.Response
 	relay := wire.Assemble(a.codec.NewDecoder(), wire.NewBack(x.decoded, a.encoded), func(r *wire.Response) ([]byte, error) {
 		made = r
 		return x.encode(r)
 	})
-	for {
-		ev, err := st.Next()
-		var sig wire.Signal
-		switch {
-		case err == nil:
-			body, sig = relay.Frame(body, ev)
-		case errors.Is(err, io.EOF):
-			body, sig = relay.Close(body)
-		case made != nil:
-			sig, err = wire.Signal{}, io.EOF
-		default:
-			return x.broken(res, err)
-		}
-		res.note(sig)
-		if sig.Err != nil {
-			return x.broken(res, sig.Err)
-		}
-		if sig.Content {
-			st.Content()
-			if res.firstByte == 0 {
-				res.firstByte = time.Since(a.start)
-			}
-		}
-		if err == nil && !sig.Last {
-			continue
-		}
-		if made == nil {
-			return x.broken(res, &wire.AnswerError{Kind: wire.Cut, Msg: "the stream ended before its end mark"})
-		}
-		if err == nil {
-			st.Finish()
-		}
-		return x.deliver(a, res, body, isEmpty(made))
+	var body []byte
+	res := x.read(a, st, relay, func(out []byte, _ wire.Signal) error {
+		body = append(body, out...)
+		return nil
+	})
+	if !res.ok {
+		return res
 	}
+	return x.deliver(a, res, body, isEmpty(made))
 }
 
 // play tells an answer that came in one piece as a stream.

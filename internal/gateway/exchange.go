@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"encoding/json"
-	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"time"
@@ -33,6 +32,7 @@ type exchange struct {
 	noted   map[wire.Note]bool
 	waited  time.Duration // in attempts: not drey's own time
 	empty   func() error  // delivers the last empty answer
+	given   bool          // the answer is an empty one, because nobody had a better
 	aborted bool          // the connection must not end cleanly
 }
 
@@ -66,7 +66,7 @@ func (x *exchange) run(ctx context.Context) {
 			x.relayed(a)
 			return
 		case route.Give:
-			x.give()
+			x.give(a.Provider)
 			return
 		case route.Fail:
 			x.fail(a)
@@ -105,7 +105,7 @@ func (x *exchange) attempt(ctx context.Context, t route.Try) route.Event {
 		return route.Served{Provider: t.ID}
 	}
 	return route.Failed{
-		At: x.now, Provider: t.ID, Verdict: res.verdict, Committed: res.committed, Took: took, Rand: rand.Float64(),
+		At: x.now, Provider: t.ID, Verdict: res.verdict, Committed: res.committed, Took: took, Rand: x.g.random(),
 	}
 }
 
@@ -124,7 +124,8 @@ func (x *exchange) served(l *lane, res result) {
 }
 
 // give delivers an empty answer, because nobody had a better one.
-func (x *exchange) give() {
+func (x *exchange) give(from drey.ProviderID) {
+	x.rec.Provider, x.given = from, true
 	if x.empty() != nil {
 		x.cancel()
 		return
@@ -154,7 +155,11 @@ func (x *exchange) commit(a *attempt, first []byte) error {
 // way tells how the request got to the provider that served it; "" means that
 // none did.
 func (x *exchange) way(served drey.ProviderID) route.Explanation {
-	return route.Explain(x.chain.ID, x.walk, served)
+	e := route.Explain(x.chain.ID, x.walk, served)
+	if x.given {
+		e.Attempts-- // the attempt that was not good enough is the one that serves
+	}
+	return e
 }
 
 func explain(e route.Explanation) http.Header {

@@ -75,7 +75,7 @@ func (x *exchange) ended(l *lane, res result, took time.Duration) {
 		x.rec.Usage = *res.usage
 	}
 	x.rec.Attempts = append(x.rec.Attempts, rec)
-	for _, ev := range l.learn(res, x.now, took, x.head.Tokens, rec.Error) {
+	for _, ev := range l.learn(res, x.now, took, x.head.Tokens, rec.Error, x.g.random()) {
 		x.emit(ev)
 	}
 }
@@ -107,7 +107,7 @@ func (x *exchange) conclude() {
 	}
 	ex := x.way(r.Provider)
 	r.FellFrom, r.FellFor = ex.From, ex.Reason()
-	if ex.From != "" && r.Outcome != OutcomeCancel {
+	if ex.From != "" && ex.To() != "" {
 		x.emit(drey.Event{
 			At: time.Now(), Name: "fallback-occurred", Machine: "profile", ID: string(x.chain.ID),
 			Fields: []drey.Field{drey.F("profile", x.chain.ID), drey.F("from", ex.From), drey.F("to", ex.To()), drey.F("reason", ex.Reason())},

@@ -31,6 +31,8 @@ type Config struct {
 	Redact func(string) string
 	// InFlight is told when a request of a wire begins (1) and ends (-1).
 	InFlight func(w drey.Wire, delta int)
+	// Random is uniform in [0, 1); it spreads retries and the ends of parking.
+	Random func() float64
 }
 
 // Gateway serves requests. All methods may be called concurrently.
@@ -38,6 +40,7 @@ type Gateway struct {
 	recorder Recorder
 	redact   func(string) string
 	inFlight func(drey.Wire, int)
+	random   func() float64
 	gen      atomic.Pointer[generation]
 	profiles profileStates
 	counts   countCache
@@ -46,7 +49,7 @@ type Gateway struct {
 
 // New returns a gateway that serves by the settings.
 func New(cfg Config, s Settings) (*Gateway, error) {
-	g := &Gateway{recorder: cfg.Recorder, redact: cfg.Redact, inFlight: cfg.InFlight}
+	g := &Gateway{recorder: cfg.Recorder, redact: cfg.Redact, inFlight: cfg.InFlight, random: cfg.Random}
 	gen, err := build(s, nil)
 	if err != nil {
 		return nil, err

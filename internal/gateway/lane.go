@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -79,7 +78,7 @@ func (l *lane) live() route.Live {
 }
 
 // learn takes in how an attempt ended, and returns the events that are due.
-func (l *lane) learn(res result, at time.Time, took time.Duration, tokens int, text string) []drey.Event {
+func (l *lane) learn(res result, at time.Time, took time.Duration, tokens int, text string, random float64) []drey.Event {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t := &l.health
@@ -110,7 +109,7 @@ func (l *lane) learn(res result, at time.Time, took time.Duration, tokens int, t
 	if v.Class == drey.Resource {
 		evs = append(evs, l.event(at, drey.Warn, "memory-pressure-detected", drey.F("error", text)))
 	}
-	park, anew := l.park.After(v, at, rand.Float64())
+	park, anew := l.park.After(v, at, random)
 	l.park = park
 	if anew {
 		evs = append(evs, l.event(at, drey.Warn, "provider-parked",

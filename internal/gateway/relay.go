@@ -37,6 +37,14 @@ func (res *result) gap() time.Duration {
 	return res.flow / time.Duration(res.contents-1)
 }
 
+// content notes a frame of content that came so long after the start.
+func (res *result) content(after time.Duration) {
+	if res.contents++; res.contents == 1 {
+		res.firstByte = after
+	}
+	res.flow = after - res.firstByte
+}
+
 // note folds what a frame told into the result.
 func (res *result) note(s wire.Signal) {
 	if s.Usage != nil {
@@ -54,76 +62,75 @@ func (res *result) note(s wire.Signal) {
 	}
 }
 
-// pump drives a provider's stream through its relay to the caller. Until the
-// first content everything is held back, so that a provider that fails leaves
-// no trace; that content is the commit.
-func (x *exchange) pump(a *attempt, st *upstream.Stream, relay wire.Relay) result {
+// read drives a provider's stream through its relay to its end. take gets what
+// each frame gives the caller, valid until it returns; an error of it means
+// that the caller is gone. The result is ok if the answer is complete.
+func (x *exchange) read(a *attempt, st *upstream.Stream, relay wire.Relay, take func(out []byte, s wire.Signal) error) (res result) {
 	defer st.Close()
-	var (
-		res      = result{streamed: true}
-		pending  []byte // frames before the commit
-		out      []byte // frames of this step, reused
-		done     bool   // the answer is complete
-		speaking bool   // some of it was more than thinking or blank text
-	)
+	res.streamed = true
+	var out []byte // reused
+	done := false  // the answer is complete
 	for {
 		ev, err := st.Next()
+		end := err != nil
 		var sig wire.Signal
 		switch {
 		case err == nil:
 			out, sig = relay.Frame(out[:0], ev)
-		case errors.Is(err, io.EOF):
+		case err == io.EOF:
 			out, sig = relay.Close(out[:0])
-		case done:
-			// The answer was complete; how its connection ended is nobody's loss.
-			out, sig, err = out[:0], wire.Signal{}, io.EOF
+		case done: // how the connection of a complete answer ends is nobody's loss
+			out = out[:0]
 		default:
 			return x.broken(res, err)
 		}
 		res.note(sig)
-		done = done || sig.Done
-		speaking = speaking || sig.Text
-		if sig.Content {
-			st.Content()
-			res.contents++
-			if res.contents > 1 {
-				res.flow = time.Since(a.start) - res.firstByte
-			}
-		}
 		if sig.Err != nil {
 			return x.broken(res, sig.Err)
 		}
-		switch {
-		case res.committed:
-			if x.sink.frames(out) != nil {
-				return x.cancelled(res)
-			}
-		case sig.Content:
-			res.firstByte = time.Since(a.start)
-			res.committed = true
-			if x.commit(a, append(pending, out...)) != nil {
-				return x.cancelled(res)
-			}
-			pending = nil
-		default:
-			pending = append(pending, out...)
+		if sig.Content {
+			st.Content()
+			res.content(time.Since(a.start))
 		}
-		if err == nil && !sig.Last {
+		if take(out, sig) != nil {
+			return x.cancelled(res)
+		}
+		if done = done || sig.Done; !end && !sig.Last {
 			continue
 		}
 		if !done {
 			return x.broken(res, &wire.AnswerError{Kind: wire.Cut, Msg: "the stream ended before its end mark"})
 		}
-		if sig.Last && err == nil {
-			st.Finish()
-		}
+		st.Finish()
 		res.ok = true
-		if !speaking && !res.committed {
-			rest := pending
-			res.empty = func() error { return x.commit(a, rest) }
-		}
 		return res
 	}
+}
+
+// pump passes a stream on. Until the first content everything is held back, so
+// that a provider that fails leaves no trace; that content is the commit.
+func (x *exchange) pump(a *attempt, st *upstream.Stream, relay wire.Relay) result {
+	var pending []byte // frames before the commit
+	speaking := false  // some of it was more than thinking or blank text
+	committed := false
+	res := x.read(a, st, relay, func(out []byte, s wire.Signal) error {
+		speaking = speaking || s.Text
+		switch {
+		case committed:
+			return x.sink.frames(out)
+		case s.Content:
+			committed = true
+			return x.commit(a, append(pending, out...))
+		default:
+			pending = append(pending, out...)
+			return nil
+		}
+	})
+	res.committed = committed
+	if res.ok && !speaking && !committed {
+		res.empty = func() error { return x.commit(a, pending) }
+	}
+	return res
 }
 
 // broken turns the error of a stream into the result of its attempt.
