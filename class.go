@@ -36,7 +36,7 @@ func (c *Class) UnmarshalText(b []byte) error { return parseName(classNames[:], 
 
 // Retryable reports whether the same request may succeed at another provider
 // without anybody changing it. Caller failures have sub-cases that may; those
-// are the business of internal/failure, which sees the evidence.
+// are the business of internal/route, which sees the evidence.
 func (c Class) Retryable() bool {
 	switch c {
 	case Internal, Cancel, Caller:

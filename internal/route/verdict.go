@@ -71,6 +71,9 @@ type Verdict struct {
 	// Counts says whether it counts against the provider's health
 	// (contracts/healing.md §3).
 	Counts bool
+	// Parks says whether the provider is parked for it (see Parking.After). A
+	// missing model that the caller named parks nothing.
+	Parks  bool
 	Status int    // as it came; 0 if there was none
 	Type   string // the provider's own word for it, if it gave one
 	Text   string // one line for people: the provider's message or the transport's error

@@ -36,7 +36,7 @@ func (s *Stream) Next() (sse.Event, error) {
 	switch {
 	case err == nil:
 		return ev, nil
-	case err == io.EOF:
+	case err == io.EOF && s.a.Err() == nil:
 		s.err = io.EOF
 		s.Close()
 	default:
