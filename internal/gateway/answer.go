@@ -12,7 +12,7 @@ import (
 // relay returns what turns the provider's stream into the caller's.
 func (x *exchange) relay(a *attempt) wire.Relay {
 	if a.same {
-		return wire.Pass(x.codec.NewObserver(wire.ObserverOptions{HideUsage: !x.head.WantUsage}))
+		return wire.Pass(x.codec.NewObserver(wire.ObserverOptions{HideUsage: !x.head.WantUsage}), x.codec.EndMark())
 	}
 	return wire.Translate(a.codec.NewDecoder(), x.encoder(), wire.NewBack(x.decoded, a.encoded))
 }

@@ -77,12 +77,13 @@ func (x *exchange) read(a *attempt, st *upstream.Stream, relay wire.Relay, take 
 		switch {
 		case err == nil:
 			out, sig = relay.Frame(out[:0], ev)
-		case err == io.EOF:
-			out, sig = relay.Close(out[:0])
-		case done: // how the connection of a complete answer ends is nobody's loss
-			out = out[:0]
 		default:
-			return x.broken(res, err)
+			// How the connection of a complete answer ends is nobody's loss, and
+			// whether the answer is complete the relay knows.
+			out, sig = relay.Close(out[:0])
+			if err != io.EOF && (sig.Err != nil || !done && !sig.Done) {
+				return x.broken(res, err)
+			}
 		}
 		res.note(sig)
 		if sig.Err != nil {
@@ -118,7 +119,7 @@ func (x *exchange) pump(a *attempt, st *upstream.Stream, relay wire.Relay) resul
 		switch {
 		case committed:
 			return x.sink.frames(out)
-		case s.Content:
+		case s.Content && len(out) > 0: // reasoning that the caller does not get is no content to it
 			committed = true
 			return x.commit(a, append(pending, out...))
 		default:

@@ -51,7 +51,9 @@ func newSink(w http.ResponseWriter, r *Request, codec wire.Codec, stream bool, k
 		w: w, rc: http.NewResponseController(w), last: r.At,
 	}
 	if stream {
+		s.mu.Lock() // the timer may ring before it is stored
 		s.timer = time.AfterFunc(keepalive, s.ping)
+		s.mu.Unlock()
 	}
 	return s
 }

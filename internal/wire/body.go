@@ -31,11 +31,7 @@ func (b *Body) Reader() io.Reader {
 	if len(b.parts) == 1 {
 		return bytes.NewReader(b.parts[0])
 	}
-	rs := make([]io.Reader, len(b.parts))
-	for i, p := range b.parts {
-		rs[i] = bytes.NewReader(p)
-	}
-	return io.MultiReader(rs...)
+	return &bodyReader{parts: b.parts}
 }
 
 // Bytes returns the body in one piece, copying it unless it is one already.
@@ -44,4 +40,37 @@ func (b *Body) Bytes() []byte {
 		return b.parts[0]
 	}
 	return bytes.Join(b.parts, nil)
+}
+
+// bodyReader reads the parts in turn. io.MultiReader would take a buffer of
+// its own for what WriteTo hands on directly.
+type bodyReader struct {
+	parts [][]byte // those not read to their end
+	at    int      // of parts[0]
+}
+
+func (r *bodyReader) Read(p []byte) (n int, err error) {
+	for n < len(p) && len(r.parts) > 0 {
+		c := copy(p[n:], r.parts[0][r.at:])
+		n += c
+		if r.at += c; r.at == len(r.parts[0]) {
+			r.parts, r.at = r.parts[1:], 0
+		}
+	}
+	if n == 0 && len(p) > 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+func (r *bodyReader) WriteTo(w io.Writer) (n int64, err error) {
+	for len(r.parts) > 0 {
+		c, err := w.Write(r.parts[0][r.at:])
+		n += int64(c)
+		if r.at += c; err != nil {
+			return n, err
+		}
+		r.parts, r.at = r.parts[1:], 0
+	}
+	return n, nil
 }

@@ -1,10 +1,22 @@
 package wire
 
-import "encoding/json"
+import (
+	"encoding/json"
+
+	"github.com/dreyhq/drey"
+)
+
+// OwnSignature begins the signature of reasoning that drey made itself: of
+// another wire's reasoning, told to a client that wants a signature. It is a
+// mark and proves nothing; reasoning that carries it is never sent to a vendor.
+const OwnSignature = "drey1."
 
 // Request is a request of any wire in neutral form. Content that a wire writes
 // as a plain string is one Text block.
 type Request struct {
+	// From is the wire that the request was decoded from. A vendor's
+	// signatures go back to their own wire only.
+	From         drey.Wire
 	Model        string
 	System       []Block   // instructions that lead the conversation
 	Messages     []Message // in order, roles as in Role
@@ -61,9 +73,12 @@ const (
 type Block struct {
 	Kind BlockKind
 
-	Text string // Text, Reasoning; Redacted: the vendor's data
+	// Text, Reasoning; Redacted: the vendor's data; Document: its text, where
+	// it came as text.
+	Text string
 
-	// Image, Document
+	// Image, Document. One with neither Text, Data nor URL is a vendor's stored
+	// file that nobody else can read.
 	MediaType string
 	Data      string // base64
 	URL       string

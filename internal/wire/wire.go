@@ -60,11 +60,14 @@ type Codec interface {
 
 	// Error writes the plain body of an error; StreamError the in-band frame
 	// of one, after which the stream ends; Ping a keepalive that the clients
-	// of this wire bear (see ../../docs/adr/0006). Comment writes an SSE
-	// comment.
+	// of this wire bear.
 	Error(e Error) []byte
 	StreamError(e Error) []byte
 	Ping() []byte
+
+	// EndMark is what ends a stream of this wire behind its last event; nil
+	// where that event itself does.
+	EndMark() []byte
 }
 
 // Head is what routing must know of a request.
@@ -151,6 +154,7 @@ type Signal struct {
 	Content bool   // text, thinking or a tool call: this commits
 	Text    bool   // some of that was more than blank text, or a tool call
 	Done    bool   // the answer is complete, and properly so
+	Last    bool   // nothing can follow on this wire: message_stop, [DONE]
 	Stop    Stop   // why it stopped, once known
 	Usage   *Usage // if the frame reported usage
 	Model   string // the model that the provider says it is
