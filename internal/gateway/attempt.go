@@ -53,8 +53,9 @@ func (x *exchange) try(ctx context.Context, l *lane) result {
 	}
 	l.inFlight.Add(1)
 	defer l.inFlight.Add(-1)
+	asked := time.Now()
 	ans, err := l.up.Do(ctx, call)
-	x.waited += time.Since(a.start)
+	x.waited += time.Since(asked)
 	if err != nil {
 		return x.failed(err)
 	}

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -69,7 +70,7 @@ func (x *exchange) run(ctx context.Context) {
 			x.give(a.Provider)
 			return
 		case route.Fail:
-			x.fail(a)
+			x.fail(ctx, a)
 			return
 		default: // the walk has ended with an answer
 			return
@@ -84,8 +85,9 @@ func (x *exchange) attempt(ctx context.Context, t route.Try) route.Event {
 		x.now = time.Now()
 		return route.RetryRefused{At: x.now, Provider: t.ID}
 	}
-	if t.After > 0 && !sleep(ctx, t.After) {
-		t.After = 0 // the attempt below finds the context ended, and says why
+	if t.After > 0 {
+		sleep(ctx, t.After) // if the context ends first, the attempt finds it ended and says why
+		x.waited += time.Since(x.now)
 	}
 	l := x.chain.lanes[t.Index]
 	start := time.Now()
@@ -174,8 +176,8 @@ func (x *exchange) relayed(r route.Relay) {
 }
 
 // fail answers with an error of drey's own.
-func (x *exchange) fail(f route.Fail) {
-	if f.Case == route.CaseCancelled || x.sink.abandoned() {
+func (x *exchange) fail(ctx context.Context, f route.Fail) {
+	if f.Case == route.CaseCancelled && !drained(ctx) || x.sink.abandoned() {
 		x.cancel()
 		return
 	}
@@ -200,6 +202,13 @@ func (x *exchange) fail(f route.Fail) {
 		e.Detail, _ = json.Marshal(f.Detail(x.walk, x.g.redact)) // strings and numbers: it cannot fail
 	}
 	x.tell(told, e)
+}
+
+// drained reports whether it was not the caller who ended the request but an
+// operator or the end of the daemon: then there is somebody left to be told.
+func drained(ctx context.Context) bool {
+	_, ok := errors.AsType[*drey.Error](context.Cause(ctx))
+	return ok
 }
 
 // tell sends an error, by itself or in the stream that has begun.
@@ -242,14 +251,12 @@ func told(h http.Header, t route.Told) {
 	}
 }
 
-// sleep waits for d and reports whether the context was still alive then.
-func sleep(ctx context.Context, d time.Duration) bool {
+// sleep waits for d or the end of ctx.
+func sleep(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
-		return true
 	case <-ctx.Done():
-		return false
 	}
 }

@@ -71,7 +71,9 @@ func (x *exchange) read(a *attempt, st *upstream.Stream, relay wire.Relay, take 
 	var out []byte // reused
 	done := false  // the answer is complete
 	for {
+		asked := time.Now()
 		ev, err := st.Next()
+		x.waited += time.Since(asked)
 		end := err != nil
 		var sig wire.Signal
 		switch {
