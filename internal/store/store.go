@@ -24,6 +24,12 @@ var (
 	ErrEpoch = errors.New("superseded by a newer process")
 	// ErrClosed: the store is closed.
 	ErrClosed = errors.New("store is closed")
+	// ErrUnsettled: it could not be found out whether appends were committed.
+	// The store answers everything with it from then on, and the process must
+	// stop: the next one reads what is true.
+	ErrUnsettled = errors.New("the result of a commit is unknown")
+	// ErrCursor: a cursor that this store has not given out.
+	ErrCursor = errors.New("not a cursor of this list")
 	// ErrNetworkFilesystem: the home is on a file system whose locks cannot
 	// be trusted.
 	ErrNetworkFilesystem = errors.New("network file system")
@@ -35,13 +41,17 @@ var (
 type Journal interface {
 	// Append commits the appends in one transaction: all of them or none. It
 	// returns when they are durable, or with an error when nothing of them
-	// was written. When ctx ends first, Append returns its error and the
-	// appends may still be committed.
+	// was written (ErrUnsettled alone says that nobody knows). When ctx ends
+	// first, Append returns its error and the appends may still be committed;
+	// when it has ended before, nothing is written.
 	Append(ctx context.Context, appends ...Append) (Commit, error)
 
-	// Submit is Append without waiting: done is called from the committer's
-	// goroutine, in the order of seq, and must not block. Appends that were
-	// submitted earlier by the same goroutine commit earlier or together.
+	// Submit is Append without waiting: done is called exactly once, from the
+	// committer's goroutine, in the order of seq, and must not block; it may
+	// submit again, and must not close the store. Refusals come in the same
+	// order, so that an answer never overtakes the commit that it rests on.
+	// Appends that were submitted earlier by the same goroutine commit
+	// earlier or together. Values are read before Submit returns.
 	Submit(done func(Commit, error), appends ...Append)
 
 	// Query returns a page of events in the order of seq.
@@ -51,8 +61,9 @@ type Journal interface {
 	// ErrNotFound if the journal knows neither.
 	Load(ctx context.Context, machine, id string) (State, error)
 
-	// Snapshots returns the latest snapshot of every id of a machine, in the
-	// order of ids.
+	// Snapshots returns, for every id of a machine, what Load would return,
+	// in the bytewise order of ids and as of one moment. An id that has
+	// events and no snapshot yet is among them: a restart takes it up too.
 	Snapshots(ctx context.Context, machine string) ([]State, error)
 
 	// Head returns the last committed seq; 0 for an empty journal.
@@ -71,13 +82,17 @@ type Append struct {
 	// that were appended for it so far. AnyVersion leaves it unchecked.
 	Expect int64
 	// Events are journaled in order; each raises the version by one. Their
-	// Machine and ID may differ from the append's (companion rows); those
-	// then do not count for the version.
+	// Machine and ID may differ from the append's (companion rows): those
+	// count for no version and are in no machine's State, they are found by
+	// Query alone. Whoever moves two machines at once passes two Appends.
 	Events []drey.Event
-	// Snapshot replaces the machine's snapshot; nil leaves it. Delete removes
-	// it.
+	// Snapshot replaces the machine's snapshot by one that contains all
+	// events so far, those of this append included; nil leaves it.
 	Snapshot json.RawMessage
-	Delete   bool
+	// Delete ends the machine's life after the events of this append: its
+	// rows stay in the journal, and otherwise it is as if it had never been
+	// (Load: ErrNotFound, the next Expect is 0). It excludes Snapshot.
+	Delete bool
 }
 
 // AnyVersion is the Expect of an append that does not compare versions.
@@ -94,12 +109,12 @@ type Query struct {
 	After     drey.Seq // exclusive
 	Machine   string   // "" = all
 	ID        string   // "" = all
-	Event     string   // a glob over the event's name; "" = all
+	Event     string   // a glob over the event's name, see Glob; "" = all
 	RequestID drey.RequestID
 	Since     time.Time // inclusive; zero = all
 	Until     time.Time // exclusive; zero = all
-	Newest    bool      // the last Limit events instead of the first, still in rising order
-	Limit     int       // 0 = 100; at most 1000
+	Newest    bool      // the last Limit events instead of the first, still in rising order; one page, Next is 0
+	Limit     int       // 0 = 100; more than 1000 is 1000
 }
 
 // Page is one page of a query.
@@ -115,8 +130,8 @@ type State struct {
 	ID       string
 	Version  int64           // events so far
 	Snapshot json.RawMessage // nil if none was taken
-	At       drey.Seq        // the last event that the snapshot contains
-	Tail     []drey.Event    // the events after it
+	At       drey.Seq        // the machine's last event that the snapshot contains; 0 if none
+	Tail     []drey.Event    // the machine's events after it
 }
 
 // Telemetry keeps the rows of requests. They are written in batches of their
@@ -124,15 +139,18 @@ type State struct {
 // fsync.
 type Telemetry interface {
 	// PutRequest queues a row. It never blocks; when the queue is full the
-	// row is dropped and counted (Dropped).
+	// row is dropped and counted (Dropped). A row with the id of an earlier
+	// one replaces it. The store keeps r.Row, which must not be changed.
 	PutRequest(r RequestRow)
-	// Requests returns rows, newest first.
+	// Requests returns rows that have been written, newest first. A cursor
+	// that is none is ErrCursor.
 	Requests(ctx context.Context, q RequestQuery) (RequestPage, error)
 	// Request returns one row, or ErrNotFound.
 	Request(ctx context.Context, id drey.RequestID) (RequestRow, error)
 	// Dropped returns how many rows were dropped since the store was opened.
 	Dropped() uint64
-	// Flush writes what is queued.
+	// Flush writes what is queued, counters included, and returns when it is
+	// as durable as telemetry gets.
 	Flush(ctx context.Context) error
 }
 
@@ -155,7 +173,7 @@ type RequestQuery struct {
 	Provider string
 	Outcome  string
 	Since    time.Time
-	Limit    int // 0 = 100; at most 1000
+	Limit    int // 0 = 100; more than 1000 is 1000
 }
 
 // RequestPage is one page of rows.
@@ -167,9 +185,10 @@ type RequestPage struct {
 // Counters keeps sums that go on over restarts: the totals of metrics, usage
 // per day.
 type Counters interface {
-	// AddCounters adds to sums by name; it is batched as telemetry is.
+	// AddCounters adds to sums by name; it is batched as telemetry is and
+	// never blocks. What is not a finite number is passed over.
 	AddCounters(delta map[string]float64)
-	// LoadCounters returns all sums.
+	// LoadCounters returns all sums, what is still queued included.
 	LoadCounters(ctx context.Context) (map[string]float64, error)
 }
 
@@ -178,6 +197,27 @@ type Store interface {
 	Journal
 	Telemetry
 	Counters
-	// Close flushes, refuses what comes after, and releases everything.
+	// Close commits what was submitted, writes what is queued, refuses what
+	// comes after with ErrClosed, and releases everything. A second call
+	// returns what the first returned.
 	Close() error
+}
+
+// The limits of a page, for journal and request rows alike (docs/design.md,
+// section 9).
+const (
+	DefaultLimit = 100
+	MaxLimit     = 1000
+)
+
+// PageLimit returns how many rows a query with this Limit gets.
+func PageLimit(n int) int {
+	switch {
+	case n <= 0:
+		return DefaultLimit
+	case n > MaxLimit:
+		return MaxLimit
+	default:
+		return n
+	}
 }

@@ -1,0 +1,329 @@
+package sqlite
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"github.com/dreyhq/drey/internal/store"
+)
+
+// A batch ends at these bounds, so that the first in a long queue does not wait
+// for the last; 1,024 rows take about 5 ms to write.
+const (
+	batchRows  = 1024
+	batchBytes = 8 << 20
+)
+
+// committer is the group committer. Callers queue; its one goroutine, which
+// owns w, takes what is there into one transaction and answers in order. There
+// is no delay to gather more: while one batch is synced, the next one gathers.
+type committer struct {
+	w     *writer
+	fatal func(error)
+	wake  chan struct{} // holds one: there may be something to do
+	ended chan struct{} // closed when the goroutine has ended
+
+	mu     sync.Mutex
+	queue  []*request
+	closed bool // what comes now is refused, in its place in the order
+	gone   bool // nobody answers any more
+
+	stats counts
+}
+
+// counts is Stats while they grow.
+type counts struct {
+	transactions, rows, retries atomic.Uint64
+}
+
+// Stats are sums since the store was opened, for the metrics of group commit.
+type Stats struct {
+	Transactions uint64 // commits of the journal; each is one sync of its log
+	Rows         uint64 // events in them
+	Retries      uint64 // batches that failed and were taken apart
+}
+
+// Stats returns the committer's sums.
+func (s *Store) Stats() Stats {
+	c := &s.journal.stats
+	return Stats{c.transactions.Load(), c.rows.Load(), c.retries.Load()}
+}
+
+// request is one call of Submit.
+type request struct {
+	appends []appending
+	rows    int
+	bytes   int
+	done    func(store.Commit, error)
+	invalid error // it could not be encoded; appends is then empty
+
+	// The result, once it is decided.
+	commit store.Commit
+	err    error
+}
+
+func newCommitter(w *writer, o Options) *committer {
+	c := &committer{
+		w:     w,
+		fatal: o.Fatal,
+		wake:  make(chan struct{}, 1),
+		ended: make(chan struct{}),
+	}
+	go c.serve()
+	return c
+}
+
+// submit queues r. After drain it queues a refusal, so that the answers keep
+// their order and their goroutine for as long as that runs.
+func (c *committer) submit(r *request) {
+	c.mu.Lock()
+	gone := c.gone
+	if c.closed {
+		*r = request{done: r.done, invalid: errClosed, err: errClosed}
+	}
+	if !gone {
+		c.queue = append(c.queue, r)
+	}
+	c.mu.Unlock()
+	if gone {
+		r.done(r.commit, r.err) // everything before it has been answered
+		return
+	}
+	c.signal()
+}
+
+var errClosed = fmt.Errorf("append to the journal: %w", store.ErrClosed)
+
+func (c *committer) signal() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// drain refuses what comes from now on and waits until everything that was
+// taken is answered.
+func (c *committer) drain() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.signal()
+	<-c.ended
+}
+
+func (c *committer) serve() {
+	defer close(c.ended)
+	for {
+		batch, more := c.take()
+		switch {
+		case len(batch) > 0:
+			c.write(batch)
+			for _, r := range batch {
+				r.done(r.commit, r.err)
+			}
+			c.gather(len(batch))
+		case !more: // gone
+			return
+		default:
+			<-c.wake
+		}
+	}
+}
+
+// gather lets those who were just answered queue again before the next batch
+// is taken. Without it the answered and the queued form two camps that take
+// turns, each with a sync of its own for half of the rows. It gives up the
+// processor while the queue grows, at most until as many wait as were answered;
+// four turns without growth end it, which take microseconds, so that who has
+// nothing more to say holds nobody up. A lone writer is not waited for at all.
+func (c *committer) gather(answered int) {
+	for before, still := 0, 0; answered > 1 && still < 4; {
+		runtime.Gosched()
+		c.mu.Lock()
+		n := len(c.queue)
+		c.mu.Unlock()
+		if n >= answered {
+			return
+		}
+		if still++; n > before {
+			before, still = n, 0
+		}
+	}
+}
+
+// take returns the next batch, and whether there may be another one later.
+func (c *committer) take() (batch []*request, more bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	rows, bytes, n := 0, 0, 0
+	for n < len(c.queue) && (n == 0 || rows+c.queue[n].rows <= batchRows && bytes+c.queue[n].bytes <= batchBytes) {
+		rows += c.queue[n].rows
+		bytes += c.queue[n].bytes
+		n++
+	}
+	c.gone = n == 0 && c.closed
+	batch = c.queue[:n:n]
+	if c.queue = c.queue[n:]; len(c.queue) == 0 {
+		c.queue = nil
+	}
+	return batch, !c.gone
+}
+
+// write commits the batch and sets each request's result. When the transaction
+// fails for what one of them wanted to write, the batch is taken apart, so that
+// a bad row fails alone.
+func (c *committer) write(batch []*request) {
+	err := c.transaction(batch)
+	if err == nil || stops(err) {
+		return
+	}
+	if len(batch) > 1 {
+		c.stats.retries.Add(1)
+		for i := range batch {
+			_ = c.transaction(batch[i : i+1]) // its result is on the request
+		}
+	}
+}
+
+// transaction runs the batch as one and keeps the sums.
+func (c *committer) transaction(batch []*request) error {
+	committed, rows, err := c.w.transaction(batch)
+	if committed {
+		c.stats.transactions.Add(1)
+		c.stats.rows.Add(uint64(rows))
+	}
+	if err != nil {
+		err = explain("append to the journal", c.w.path, err)
+		for _, r := range batch {
+			if r.invalid == nil {
+				r.commit, r.err = store.Commit{}, err
+			}
+		}
+	}
+	if errors.Is(err, store.ErrUnsettled) && c.fatal != nil {
+		c.fatal(err)
+		c.fatal = nil
+	}
+	return err
+}
+
+// stops reports whether err is one that every single request would meet too.
+func stops(err error) bool {
+	return errors.Is(err, store.ErrEpoch) || errors.Is(err, store.ErrUnsettled)
+}
+
+// Submit implements store.Journal. The queue has no bound: whoever submits
+// without waiting bounds himself.
+func (s *Store) Submit(done func(store.Commit, error), appends ...store.Append) {
+	r := encode(appends)
+	r.done = done
+	s.journal.submit(r)
+}
+
+// Append implements store.Journal.
+func (s *Store) Append(ctx context.Context, appends ...store.Append) (store.Commit, error) {
+	if err := ctx.Err(); err != nil {
+		return store.Commit{}, err
+	}
+	type result struct {
+		commit store.Commit
+		err    error
+	}
+	answer := make(chan result, 1)
+	r := encode(appends)
+	r.done = func(c store.Commit, err error) { answer <- result{c, err} }
+	s.journal.submit(r)
+	select {
+	case a := <-answer:
+		return a.commit, a.err
+	case <-ctx.Done():
+		return store.Commit{}, ctx.Err()
+	}
+}
+
+// encode turns appends into what the writer binds, in the caller's goroutine:
+// the committer's time is everybody's. What cannot be encoded fails in its
+// place in the order, with nothing written.
+func encode(appends []store.Append) *request {
+	r := &request{appends: make([]appending, len(appends))}
+	for i, a := range appends {
+		if err := r.appends[i].encode(a); err != nil {
+			return &request{invalid: err, err: err}
+		}
+		r.rows += len(a.Events)
+		r.bytes += r.appends[i].bytes
+	}
+	return r
+}
+
+// appending is one store.Append as it is bound.
+type appending struct {
+	machine, id string
+	expect      int64
+	rows        []row
+	snapshot    string // "" = none
+	delete      bool
+	bytes       int
+
+	// Set when it is decided: the machine after it.
+	last, version int64
+}
+
+// row is one event as it is bound; the numbers of its place come later.
+type row struct {
+	own          bool // counts for the version
+	seq, version int64
+
+	machine, id       string
+	at                int64
+	event, level      string
+	from, to, trigger string
+	cause             int64
+	requestID         string
+	fields            string
+}
+
+func (a *appending) encode(in store.Append) error {
+	a.machine, a.id, a.expect, a.delete = in.Machine, in.ID, in.Expect, in.Delete
+	fail := func(err error) error {
+		return fmt.Errorf("append to %s %q: %w", in.Machine, in.ID, err)
+	}
+	switch {
+	case in.Expect < store.AnyVersion:
+		return fail(fmt.Errorf("%d is no version", in.Expect))
+	case in.Delete && in.Snapshot != nil:
+		return fail(errors.New("a snapshot and a deletion exclude each other"))
+	case in.Snapshot != nil && !json.Valid(in.Snapshot):
+		return fail(errors.New("the snapshot is not JSON"))
+	}
+	a.snapshot = string(in.Snapshot)
+	a.bytes = len(a.snapshot)
+	a.rows = make([]row, len(in.Events))
+	for i, e := range in.Events {
+		fields, err := store.EncodeFields(e.Fields)
+		if err != nil {
+			return fail(fmt.Errorf("event %s: %w", e.Name, err))
+		}
+		level := ""
+		if e.Level != 0 {
+			level = e.Level.String()
+		}
+		a.rows[i] = row{
+			own:     e.Machine == in.Machine && e.ID == in.ID,
+			machine: e.Machine, id: e.ID,
+			at:    e.At.UnixMicro(),
+			event: e.Name, level: level,
+			from: e.From, to: e.To, trigger: e.Trigger,
+			cause:     int64(e.Cause),
+			requestID: string(e.RequestID),
+			fields:    string(fields),
+		}
+		a.bytes += len(fields) + 128 // about what the rest of a row takes
+	}
+	return nil
+}
