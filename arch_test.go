@@ -32,6 +32,7 @@ var floors = map[string]int{
 	"internal/api":            1,
 
 	"internal/discover":        2,
+	"internal/process":         2,
 	"internal/fake":            2,
 	"internal/statedir":        2,
 	"internal/store":           2,

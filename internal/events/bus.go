@@ -18,7 +18,7 @@ type Config struct {
 	Journal store.Journal
 	// Audit takes the journaled events as one JSON line each. It must not
 	// fail: what it cannot write it counts.
-	Audit interface{ Write(line []byte) }
+	Audit interface{ Append(row []byte) bool }
 	// Redact takes secrets out of a line.
 	Redact func([]byte) []byte
 	Log    *slog.Logger
@@ -168,7 +168,7 @@ func (b *Bus) tell(ctx context.Context, ev drey.Event) {
 		if err != nil {
 			b.cfg.Log.Error("event-not-written", "event", ev.Name, "error", err)
 		} else {
-			b.cfg.Audit.Write(b.cfg.Redact(line))
+			b.cfg.Audit.Append(b.cfg.Redact(line))
 		}
 	}
 	level := map[drey.Level]slog.Level{drey.Debug: slog.LevelDebug, drey.Warn: slog.LevelWarn, drey.ErrorLevel: slog.LevelError}[ev.Level]

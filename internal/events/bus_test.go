@@ -48,7 +48,7 @@ func (j *journal) release() {
 
 type lines struct{ bytes.Buffer }
 
-func (l *lines) Write(line []byte) { l.Buffer.Write(append(line, '\n')) }
+func (l *lines) Append(row []byte) bool { l.Buffer.Write(append(row, 0x0a)); return true }
 
 // start runs a bus; the returned function stops it and waits.
 func start(t *testing.T, cfg Config) (*Bus, func()) {

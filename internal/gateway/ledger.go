@@ -23,7 +23,7 @@ type LedgerConfig struct {
 	Counters store.Counters
 	// Log of requests, one JSON line each. It must not fail: what it cannot
 	// write it counts.
-	Requests interface{ Write(line []byte) }
+	Requests interface{ Append(row []byte) bool }
 	Redact   func([]byte) []byte
 	Log      *slog.Logger
 }
@@ -94,7 +94,7 @@ func (l *Ledger) write(ctx context.Context, r *Record) {
 	l.metrics.observe(r)
 	if l.cfg.Requests != nil {
 		if line, err := json.Marshal(r.row()); err == nil { // strings and numbers: it cannot fail
-			l.cfg.Requests.Write(l.cfg.Redact(line))
+			l.cfg.Requests.Append(l.cfg.Redact(line))
 		}
 	}
 	if l.cfg.Rows != nil {

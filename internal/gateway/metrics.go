@@ -97,6 +97,21 @@ func (m *Metrics) add(n float64, name string, labels ...string) {
 	m.delta[series] += n
 }
 
+// Requests returns how many requests have ended, and with which outcomes, over
+// restarts.
+func (m *Metrics) Requests() (total uint64, outcomes map[string]uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	outcomes = map[string]uint64{}
+	for series, v := range m.sums {
+		if name, labels := splitSeries(series); name == "drey_requests_total" {
+			outcomes[labels[len(labels)-1]] += uint64(v)
+			total += uint64(v)
+		}
+	}
+	return total, outcomes
+}
+
 // takeDelta returns what was counted since the last call.
 func (m *Metrics) takeDelta() map[string]float64 {
 	m.mu.Lock()

@@ -1,0 +1,23 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/dreyhq/drey/internal/daemon"
+)
+
+func demoCommand(c *cli) *cobra.Command {
+	return &cobra.Command{
+		Use:   "demo",
+		Short: "Watch a provider break and come back, without any model",
+		Long: `Run a gateway for a few seconds with two built-in providers, of which the first
+breaks and comes back, and show each decision as it is made. It needs no model,
+no key and no network, and leaves nothing behind.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := interruptible(cmd.Context())
+			defer cancel()
+			return daemon.Demo(ctx, c.stdout, build().Version, c.json)
+		},
+	}
+}

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/api"
+	"github.com/dreyhq/drey/internal/client"
+	"github.com/dreyhq/drey/internal/statedir"
+)
+
+func statusCommand(c *cli) *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Show what runs: providers, profiles, traffic",
+		Long: `Show the daemon in one look. It starts nothing: where no daemon runs it says
+"not running" and exits 0.`,
+		Example: "  drey status\n  drey status --json | jq .providers",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cl, err := c.dial(cmd.Context())
+			if noDaemon(err) {
+				return c.notRunning()
+			}
+			if err != nil {
+				return err
+			}
+			defer cl.Close()
+			s, err := cl.Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if c.json {
+				return c.printJSON(s)
+			}
+			printStatus(c.stdout, s, time.Now())
+			return nil
+		},
+	}
+}
+
+// notRunning tells it as the answer that it is, and not as an error.
+func (c *cli) notRunning() error {
+	home, err := c.homePath()
+	if err != nil {
+		return err
+	}
+	holder, held, err := statedir.Locked(statedir.At(home).Lock())
+	if err != nil {
+		return err
+	}
+	if held {
+		return &drey.Error{Op: "status", Err: fmt.Errorf("a drey (pid %d) holds the home and its control socket is silent", holder.PID),
+			Hint: "it may be starting or stopping; try again in a moment"}
+	}
+	if c.json {
+		return c.printJSON(map[string]any{"running": false, "home": home})
+	}
+	fmt.Fprintf(c.stdout, "not running (home %s)\n", home)
+	return nil
+}
+
+func printStatus(w io.Writer, s api.Status, now time.Time) {
+	fmt.Fprintf(w, "drey %s  %s  pid %d  up %s  %s\n", s.Version, s.State, s.PID, span(time.Duration(s.UptimeS)*time.Second), strings.Join(s.Listen, " "))
+	fmt.Fprintf(w, "home %s  configuration %s\n", s.Home, s.Config)
+	fmt.Fprintf(w, "requests %d", s.Requests.Total)
+	for _, o := range slices.Sorted(maps.Keys(s.Requests.Outcomes)) {
+		fmt.Fprintf(w, "  %s %d", o, s.Requests.Outcomes[o])
+	}
+	fmt.Fprintf(w, "  in flight %d\n\n", s.Requests.InFlight)
+
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "PROVIDER\tCLASS\tWIRE\tMODEL\tNOW\tOK\tFAILED\tLAST ERROR")
+	for _, p := range s.Providers {
+		failed := uint64(0)
+		for _, n := range p.Failures {
+			failed += n
+		}
+		last := "-"
+		if p.LastError != nil {
+			last = fmt.Sprintf("%s %s", p.LastError.Class, p.LastError.Text)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\n", p.ID, p.Class, p.Wire, dash(p.Model), providerNow(p, now), p.Successes, failed, last)
+	}
+	fmt.Fprintln(t, "\t")
+	fmt.Fprintln(t, "PROFILE\tREADY\tCHAIN")
+	for _, p := range s.Profiles {
+		name := string(p.ID)
+		if p.ID == s.DefaultProfile {
+			name += " (default)"
+		}
+		fmt.Fprintf(t, "%s\t%v\t%s\n", name, p.Ready, chainText(p.Chain))
+	}
+	t.Flush()
+}
+
+// providerNow says what may be done with a provider now.
+func providerNow(p api.Provider, now time.Time) string {
+	switch {
+	case p.Out == "" && p.InFlight > 0:
+		return fmt.Sprintf("ready, %d under way", p.InFlight)
+	case p.Out == "":
+		return "ready"
+	}
+	if until, err := drey.ParseTime(p.Until); err == nil && until.After(now) {
+		return fmt.Sprintf("%s for %s", p.Out, span(until.Sub(now)))
+	}
+	return p.Out
+}
+
+// chainText writes a chain with its pools: "a > [b, c] > d".
+func chainText(chain [][]drey.ProviderID) string {
+	places := make([]string, len(chain))
+	for i, pool := range chain {
+		names := make([]string, len(pool))
+		for j, id := range pool {
+			names[j] = string(id)
+		}
+		places[i] = strings.Join(names, ", ")
+		if len(pool) > 1 {
+			places[i] = "[" + places[i] + "]"
+		}
+	}
+	return strings.Join(places, " > ")
+}
+
+func span(d time.Duration) string { return drey.Duration(d.Round(time.Second)).String() }
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// homePath finds the home: --home, $DREY_HOME, ~/.drey.
+func (c *cli) homePath() (string, error) {
+	return statedir.Root(func(name string) string {
+		if name == "DREY_HOME" && c.home != "" {
+			return c.home
+		}
+		return c.getenv(name)
+	})
+}
+
+// dial connects to the daemon of the home.
+func (c *cli) dial(ctx context.Context) (*client.Client, error) {
+	home, err := c.homePath()
+	if err != nil {
+		return nil, err
+	}
+	socket, err := statedir.At(home).Socket()
+	if err != nil {
+		return nil, err
+	}
+	return client.Dial(ctx, socket)
+}
+
+func noDaemon(err error) bool {
+	e, ok := errors.AsType[*drey.Error](err)
+	return ok && e.Code == client.CodeNoDaemon
+}

@@ -1,0 +1,56 @@
+package config
+
+import (
+	"strings"
+
+	"github.com/dreyhq/drey"
+)
+
+// Names of the environment variables that beat the file.
+const (
+	EnvAllowPaid = "DREY_ALLOW_PAID"
+	EnvProfile   = "DREY_PROFILE"
+)
+
+// Overlay puts the environment's values in place of the file's. It is for
+// files that were not parsed; Parse does it by itself. A blank variable counts
+// as not set. On error the File is unchanged in what the error names.
+func (f *File) Overlay(env func(name string) (value string, ok bool)) error {
+	errs := f.overlay(env)
+	if f.Profile(f.DefaultProfile) == nil && f.origins["default_profile"] == FromEnv {
+		errs = append(errs, &Error{Path: EnvProfile, Msg: "there is no profile " + quoteJSON(string(f.DefaultProfile)), Hint: didYouMean(string(f.DefaultProfile), f.profileNames(), "")})
+	}
+	if len(errs) > 0 {
+		return errs
+	}
+	return nil
+}
+
+func (f *File) overlay(env func(string) (string, bool)) Errors {
+	if env == nil {
+		return nil
+	}
+	var errs Errors
+	if v, _ := env(EnvAllowPaid); strings.TrimSpace(v) != "" {
+		switch strings.ToLower(strings.TrimSpace(v)) {
+		case "1", "true", "yes", "on":
+			f.AllowPaid = true
+			f.origins["allow_paid"] = FromEnv
+		case "0", "false", "no", "off":
+			f.AllowPaid = false
+			f.origins["allow_paid"] = FromEnv
+		default:
+			errs = append(errs, &Error{Path: EnvAllowPaid, Msg: "neither yes nor no", Hint: "set it to 1, true, yes or on, or to 0, false, no or off"})
+		}
+	}
+	if v, _ := env(EnvProfile); strings.TrimSpace(v) != "" {
+		v = strings.TrimSpace(v)
+		if p := checkString(fileSpec.field("default_profile"), v); p != nil {
+			errs = append(errs, &Error{Path: EnvProfile, Msg: p.msg, Hint: "set it to the name of a profile"})
+		} else {
+			f.DefaultProfile = drey.ProfileID(v)
+			f.origins["default_profile"] = FromEnv
+		}
+	}
+	return errs
+}

@@ -1,0 +1,290 @@
+// Package daemon builds the house, supervises it and stops it in order. It is
+// the only package that knows everybody: what one floor needs of another it
+// hands over here.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/discover"
+	"github.com/dreyhq/drey/internal/events"
+	"github.com/dreyhq/drey/internal/gateway"
+	"github.com/dreyhq/drey/internal/server"
+	"github.com/dreyhq/drey/internal/statedir"
+	"github.com/dreyhq/drey/internal/store/sqlite"
+)
+
+// Options say which daemon to run. The zero value of an optional field is its
+// default.
+type Options struct {
+	Version string
+	Home    string // absolute path of the home
+	Config  string // the file that was named; "" = drey.yaml in the home, if there is one
+	// Env looks up a variable; nil = the process's environment.
+	Env func(string) (string, bool)
+	// Log takes what the daemon says to people and their tools; nil = nothing.
+	// Level follows logs.level.
+	Log   *slog.Logger
+	Level *slog.LevelVar
+	// Banner takes the few lines that tell a person what was found and what a
+	// client should set; nil = none.
+	Banner io.Writer
+	// Hurry ends every wait of a stop at once when it is closed; nil = never.
+	Hurry <-chan struct{}
+	// Ready is called when the doors are open, with the address of the agents'
+	// API; nil = nobody is told.
+	Ready func(addr string)
+
+	// Look finds providers where there is no configuration; nil = on this
+	// machine and in the environment. Demo plays demo:
+	// providers; nil = internal/fake. Both are the seams of tests and of
+	// `drey demo`.
+	Look func(ctx context.Context) []discover.Found
+	Demo func(url string) (http.RoundTripper, error)
+}
+
+// The times of a start and a stop. Source: lifecycle.md §9, the defaults of
+// lock_wait and drain_timeout.
+const (
+	lockWait     = 2 * time.Second
+	drainTimeout = 20 * time.Second
+)
+
+// Daemon is a running drey. What it is made of is fixed at the start; conf is
+// swapped by reloads, which take turns by reloading.
+type Daemon struct {
+	opts    Options
+	started time.Time
+	log     *slog.Logger
+
+	home     statedir.Home
+	lock     *statedir.Lock
+	store    *sqlite.Store
+	audit    *statedir.Log // nil if it is off
+	requests *statedir.Log // nil if it is off
+	bus      *events.Bus
+	metrics  *gateway.Metrics
+	ledger   *gateway.Ledger
+	gateway  *gateway.Gateway
+	server   *server.Server
+	loader   *loader
+
+	scraped http.Handler // answers /metrics
+
+	tcp, unix, scrape net.Listener // scrape is nil without telemetry.metrics_listen
+
+	reloading sync.Mutex
+	conf      atomic.Pointer[generation]
+	redactor  atomic.Pointer[redactor]
+}
+
+// Run starts a daemon, serves until ctx ends, and stops it in order. Errors
+// before the doors are open are about the configuration (Code "config"), the
+// lock ("locked") or this machine.
+func Run(ctx context.Context, o Options) error {
+	d, err := boot(ctx, o)
+	if err != nil {
+		return err
+	}
+	return d.serve(ctx)
+}
+
+// boot builds everything, in the one order: umask, lock, configuration,
+// listeners, store. What it has built when it fails is undone.
+func boot(ctx context.Context, o Options) (_ *Daemon, err error) {
+	restrictUmask()
+	d := &Daemon{opts: o, started: time.Now(), log: o.Log}
+	if d.log == nil {
+		d.log = slog.New(slog.DiscardHandler)
+	}
+	d.redactor.Store(newRedactor(nil))
+	var undo []func()
+	defer func() {
+		if err != nil {
+			for i := len(undo) - 1; i >= 0; i-- {
+				undo[i]()
+			}
+		}
+	}()
+
+	if d.home, err = statedir.Open(o.Home); err != nil {
+		return nil, fmt.Errorf("make the home: %w", err)
+	}
+	if d.lock, err = statedir.WaitLock(ctx, d.home.Lock(), lockWait); err != nil {
+		return nil, lockError(err)
+	}
+	undo = append(undo, d.lock.Release)
+
+	d.loader = newLoader(o, d.home)
+	gen, err := d.loader.load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.listen(gen); err != nil {
+		return nil, err
+	}
+	undo = append(undo, d.closeListeners)
+	d.adopt(gen)
+
+	d.store, err = sqlite.Open(ctx, sqlite.Options{Path: d.home.DB(), Lock: d.lock, Log: d.log, Fatal: d.fatal})
+	if err != nil {
+		return nil, err
+	}
+	undo = append(undo, func() { _ = d.store.Close() }) // the first error is the one to tell
+	if err := d.build(ctx, gen); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// build makes the shells and the doors, and hands each what it needs.
+func (d *Daemon) build(ctx context.Context, gen *generation) error {
+	logs := gen.file.Logs
+	if logs.Audit {
+		d.audit = d.openLog("audit-log-started", d.home.Audit(), logs.AuditMaxMB, logs.Keep)
+	}
+	if logs.Requests {
+		d.requests = d.openLog("request-log-started", d.home.Requests(), logs.RequestsMaxMB, logs.Keep)
+	}
+	registry := prometheus.NewRegistry()
+	d.metrics = gateway.NewMetrics(registry)
+	if err := d.restore(ctx); err != nil {
+		return err
+	}
+	bus := events.Config{Journal: d.store, Redact: d.redactBytes, Log: d.log}
+	ledger := gateway.LedgerConfig{Rows: d.store, Counters: d.store, Redact: d.redactBytes, Log: d.log}
+	if d.audit != nil {
+		bus.Audit = d.audit
+	}
+	if d.requests != nil {
+		ledger.Requests = d.requests
+	}
+	d.bus = events.New(bus)
+	ledger.Bus = d.bus
+	d.ledger = gateway.NewLedger(ledger, d.metrics)
+	var err error
+	d.gateway, err = gateway.New(gateway.Config{
+		Recorder: d.ledger, Redact: d.redactString, InFlight: d.metrics.InFlight, Random: rand.Float64,
+	}, gen.settings)
+	if err != nil {
+		return configError(err)
+	}
+	registry.MustRegister(&collector{d})
+	d.scraped = promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelWarn)})
+	var metrics http.Handler
+	if gen.file.Telemetry.Metrics {
+		metrics = d.scraped
+	}
+	d.server = server.New(server.Config{
+		Version: d.opts.Version, Gateway: d.gateway, Daemon: d, Journal: d.store, Rows: d.store, Bus: d.bus,
+		Metrics: metrics, Redact: d.redactBytes, Log: d.log, Doors: gen.doors,
+	})
+	return nil
+}
+
+func (d *Daemon) openLog(event, path string, maxMB, keep int) *statedir.Log {
+	maxBytes := int64(maxMB) << 20
+	l := statedir.OpenLog(statedir.LogConfig{Path: path, MaxBytes: maxBytes, Keep: keep, Warn: func(err error, dropped uint64) {
+		if err != nil {
+			d.log.Warn("log-not-written", "path", path, "error", err)
+			return
+		}
+		d.log.Warn("log-written-again", "path", path, "dropped", dropped)
+	}})
+	d.log.Info(event, "path", path, "max_bytes", maxBytes)
+	return l
+}
+
+// restore lets totals go on where the last daemon left them.
+func (d *Daemon) restore(ctx context.Context) error {
+	saved, err := d.store.LoadCounters(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		d.log.Warn("state-dropped", "what", "counters", "error", err)
+		return nil
+	}
+	for _, name := range d.metrics.Restore(saved) {
+		d.log.Warn("state-dropped", "what", name, "error", "no counter of this name and labels")
+	}
+	d.log.Info("state-store-attached", "state_dir", d.home.Root())
+	return nil
+}
+
+// listen binds the doors.
+func (d *Daemon) listen(gen *generation) error {
+	var err error
+	addr := gen.file.Listen.Addr
+	if d.tcp, err = net.Listen("tcp", addr); err != nil {
+		return &drey.Error{Class: drey.Internal, Op: "listen on " + addr, Err: err,
+			Hint: "another program has this address; stop it, or set listen.addr in " + d.home.Config()}
+	}
+	defer func() {
+		if err != nil {
+			d.closeListeners()
+		}
+	}()
+	path, err := d.home.Socket()
+	if err != nil {
+		return configError(err)
+	}
+	// We hold the lock, so a socket that is there has been left behind.
+	if err = os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("replace the old control socket: %w", err)
+	}
+	if d.unix, err = net.Listen("unix", path); err != nil {
+		return fmt.Errorf("listen on the control socket: %w", err)
+	}
+	if err = os.Chmod(path, 0o600); err != nil {
+		return fmt.Errorf("protect the control socket: %w", err)
+	}
+	if addr := gen.file.Telemetry.MetricsListen; addr != "" {
+		if d.scrape, err = net.Listen("tcp", addr); err != nil {
+			return fmt.Errorf("listen on telemetry.metrics_listen %s: %w", addr, err)
+		}
+	}
+	return nil
+}
+
+func (d *Daemon) closeListeners() {
+	for _, l := range []net.Listener{d.tcp, d.unix, d.scrape} {
+		if l != nil {
+			_ = l.Close() // nothing has been accepted from it
+		}
+	}
+}
+
+// fatal is the store's word that nobody knows what is on disk: the process must
+// stop, and the next one reads what is true.
+func (d *Daemon) fatal(err error) {
+	d.log.Error("store-unsettled", "error", err)
+	os.Exit(1)
+}
+
+func lockError(err error) error {
+	if !errors.Is(err, statedir.ErrLocked) {
+		return err
+	}
+	return &drey.Error{Code: "locked", Op: "take the home's lock", Err: err,
+		Hint: "one drey at a time serves a home; use the one that runs (`drey status`), stop it, or set another DREY_HOME"}
+}
+
+func configError(err error) error {
+	return &drey.Error{Class: drey.Caller, Code: "config", Op: "configuration", Err: err, Hint: drey.HintOf(err)}
+}

@@ -1,0 +1,120 @@
+package daemon
+
+import (
+	"context"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/api"
+	"github.com/dreyhq/drey/internal/gateway"
+)
+
+// Status tells the daemon in one look.
+func (d *Daemon) Status(ctx context.Context) (api.Status, error) {
+	gen := d.conf.Load()
+	head, err := d.store.Head(ctx)
+	if err != nil {
+		return api.Status{}, err
+	}
+	s := api.Status{
+		Version: d.opts.Version, PID: os.Getpid(), State: "WAKE",
+		StartedAt: drey.FormatTime(d.started), UptimeS: int64(time.Since(d.started).Seconds()),
+		Listen: []string{d.tcp.Addr().String()}, Socket: d.unix.Addr().String(),
+		Home: d.home.Root(), Config: gen.source, AllowPaid: gen.settings.AllowPaid, DefaultProfile: d.gateway.DefaultProfile(),
+		Journal: api.Journal{Head: head, Epoch: d.store.Epoch()},
+	}
+	for _, p := range d.gateway.Profiles() {
+		s.Profiles = append(s.Profiles, api.Profile{ID: p.ID, Chain: p.Chain, Ready: p.Ready})
+	}
+	for _, p := range d.gateway.Providers() {
+		s.Providers = append(s.Providers, providerView(p))
+	}
+	total, outcomes := d.metrics.Requests()
+	s.Requests = api.Traffic{
+		InFlight: d.server.InFlight(), Total: total, Outcomes: outcomes, Dropped: d.dropped(),
+	}
+	return s, nil
+}
+
+func providerView(p gateway.ProviderView) api.Provider {
+	v := api.Provider{
+		ID: p.ID, Wire: p.Wire, Class: p.Price, URL: p.URL, Model: p.Model, ContextTokens: p.Context, InFlight: p.InFlight,
+		Out: p.Out, Attempts: p.Tally.Attempts, Successes: p.Tally.Successes, Consecutive: p.Tally.Consecutive,
+	}
+	if !p.Until.IsZero() {
+		v.Until = drey.FormatTime(p.Until)
+	}
+	if len(p.Tally.Failures) > 0 {
+		v.Failures = map[string]uint64{}
+		for class, n := range p.Tally.Failures {
+			v.Failures[class.String()] = n
+		}
+	}
+	if f := p.Tally.LastFailure; f != nil {
+		v.LastError = &api.LastError{At: drey.FormatTime(f.At), Class: f.Class, Status: f.Status, Text: f.Text}
+	}
+	return v
+}
+
+// Config tells the configuration in force, without the values of secrets.
+func (d *Daemon) Config(context.Context) (api.Config, error) {
+	gen := d.conf.Load()
+	return api.Config{Source: gen.source, LoadedAt: drey.FormatTime(gen.at), Settings: effective(gen.file)}, nil
+}
+
+// dropped counts rows that were not written down since the start, wherever
+// they were lost.
+func (d *Daemon) dropped() uint64 {
+	n := d.ledger.Dropped() + d.store.Dropped()
+	for _, l := range d.logs() {
+		n += l.Dropped()
+	}
+	return n
+}
+
+// emit journals an event of the daemon's own.
+func (d *Daemon) emit(level drey.Level, name string, fields ...drey.Field) {
+	d.bus.Emit(drey.Event{At: time.Now(), Name: name, Level: level, Machine: "daemon", Fields: fields})
+}
+
+// collector tells Prometheus what is known without counting.
+type collector struct{ d *Daemon }
+
+var (
+	descBuild    = prometheus.NewDesc("drey_build_info", "Which drey this is; always 1.", []string{"version", "go"}, nil)
+	descDropped  = prometheus.NewDesc("drey_log_dropped_total", "Rows of requests and decisions that were not written down since the start.", nil, nil)
+	descInFlight = prometheus.NewDesc("drey_provider_in_flight", "Answers under way at a provider.", []string{"provider"}, nil)
+	descFailures = prometheus.NewDesc("drey_provider_consecutive_failures", "Counted failures of a provider since its last success.", []string{"provider"}, nil)
+	descReady    = prometheus.NewDesc("drey_profile_ready", "Whether some provider of a profile may be tried.", []string{"profile"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, desc := range []*prometheus.Desc{descBuild, descDropped, descInFlight, descFailures, descReady} {
+		ch <- desc
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(desc *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, labels...)
+	}
+	gauge(descBuild, 1, c.d.opts.Version, runtime.Version())
+	ch <- prometheus.MustNewConstMetric(descDropped, prometheus.CounterValue, float64(c.d.dropped()))
+	for _, p := range c.d.gateway.Providers() {
+		gauge(descInFlight, float64(p.InFlight), string(p.ID))
+		gauge(descFailures, float64(p.Tally.Consecutive), string(p.ID))
+	}
+	for _, p := range c.d.gateway.Profiles() {
+		ready := 0.0
+		if p.Ready {
+			ready = 1
+		}
+		gauge(descReady, ready, string(p.ID))
+	}
+}
