@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
+	"unicode/utf8"
 )
 
 // Level says how much an event matters to a person.
@@ -67,43 +69,118 @@ var envelope = map[string]bool{
 
 // MarshalJSON writes the envelope's keys in order, leaves out empty ones, and
 // adds the fields flat behind them. There is no HTML escaping.
-func (e Event) MarshalJSON() ([]byte, error) {
-	var b bytes.Buffer
-	b.WriteByte('{')
-	put := func(key string, v any) error {
-		if b.Len() > 1 {
-			b.WriteByte(',')
-		}
-		b.WriteByte('"')
-		b.WriteString(key)
-		b.WriteString(`":`)
-		return writeJSON(&b, v)
+func (e Event) MarshalJSON() ([]byte, error) { return e.AppendJSON(nil) }
+
+// AppendJSON appends what MarshalJSON returns; on an error it appends nothing.
+// It is there because every request has a handful of events.
+func (e Event) AppendJSON(dst []byte) ([]byte, error) {
+	b := append(dst, '{')
+	if e.Seq != 0 {
+		b = strconv.AppendUint(appendKey(b, "seq"), uint64(e.Seq), 10)
 	}
-	var err error
-	add := func(present bool, key string, v any) {
-		if present && err == nil {
-			err = put(key, v)
+	b = append(appendKey(b, "ts"), '"')
+	b = append(e.At.UTC().AppendFormat(b, timeLayout), '"')
+	b = appendString(appendKey(b, "event"), e.Name)
+	b = appendString(appendKey(b, "level"), e.Level.String())
+	for _, f := range [...]struct{ key, value string }{
+		{"machine", e.Machine}, {"id", e.ID}, {"from", e.From}, {"to", e.To}, {"trigger", e.Trigger},
+	} {
+		if f.value != "" {
+			b = appendString(appendKey(b, f.key), f.value)
 		}
 	}
-	add(e.Seq != 0, "seq", e.Seq)
-	add(true, "ts", FormatTime(e.At))
-	add(true, "event", e.Name)
-	add(true, "level", e.Level)
-	add(e.Machine != "", "machine", e.Machine)
-	add(e.ID != "", "id", e.ID)
-	add(e.From != "", "from", e.From)
-	add(e.To != "", "to", e.To)
-	add(e.Trigger != "", "trigger", e.Trigger)
-	add(e.Cause != 0, "cause", e.Cause)
-	add(e.RequestID != "", "request_id", e.RequestID)
+	if e.Cause != 0 {
+		b = strconv.AppendUint(appendKey(b, "cause"), uint64(e.Cause), 10)
+	}
+	if e.RequestID != "" {
+		b = appendString(appendKey(b, "request_id"), string(e.RequestID))
+	}
 	for _, f := range e.Fields {
 		if envelope[f.Key] {
-			return nil, fmt.Errorf("event %s: field %q is a key of the envelope", e.Name, f.Key)
+			return dst, fmt.Errorf("event %s: field %q is a key of the envelope", e.Name, f.Key)
 		}
-		add(true, f.Key, f.Value)
+		var err error
+		if b, err = appendValue(appendKey(b, f.Key), f.Value); err != nil {
+			return dst, fmt.Errorf("event %s: field %s: %w", e.Name, f.Key, err)
+		}
 	}
-	b.WriteByte('}')
-	return b.Bytes(), err
+	return append(b, '}'), nil
+}
+
+func appendKey(b []byte, key string) []byte {
+	if b[len(b)-1] != '{' {
+		b = append(b, ',')
+	}
+	return append(appendString(b, key), ':')
+}
+
+// appendValue writes the values that most fields have, and leaves the rest to
+// encoding/json.
+func appendValue(b []byte, v any) ([]byte, error) {
+	switch v := v.(type) {
+	case string:
+		return appendString(b, v), nil
+	case ProviderID:
+		return appendString(b, string(v)), nil
+	case ProfileID:
+		return appendString(b, string(v)), nil
+	case int:
+		return strconv.AppendInt(b, int64(v), 10), nil
+	case int64:
+		return strconv.AppendInt(b, v, 10), nil
+	case bool:
+		return strconv.AppendBool(b, v), nil
+	case Class:
+		return appendString(b, v.String()), nil
+	}
+	buf := bytes.NewBuffer(b)
+	enc := json.NewEncoder(buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return b, err
+	}
+	return buf.Bytes()[:buf.Len()-1], nil // Encode ends with a newline
+}
+
+// appendString writes a JSON string as encoding/json does without HTML
+// escaping.
+func appendString(b []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	b = append(b, '"')
+	for i := 0; i < len(s); {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		case c == '\n':
+			b = append(b, '\\', 'n')
+		case c == '\r':
+			b = append(b, '\\', 'r')
+		case c == '\t':
+			b = append(b, '\\', 't')
+		case c == '\b':
+			b = append(b, '\\', 'b')
+		case c == '\f':
+			b = append(b, '\\', 'f')
+		case c < 0x20:
+			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		case c < utf8.RuneSelf:
+			b = append(b, c)
+		default:
+			r, n := utf8.DecodeRuneInString(s[i:])
+			switch {
+			case r == utf8.RuneError && n == 1:
+				b = append(b, `\ufffd`...)
+			case r == '\u2028', r == '\u2029': // line ends to JavaScript
+				b = append(b, '\\', 'u', '2', '0', '2', hex[r&15])
+			default:
+				b = append(b, s[i:i+n]...)
+			}
+			i += n
+			continue
+		}
+		i++
+	}
+	return append(b, '"')
 }
 
 // UnmarshalJSON reads what MarshalJSON wrote. The fields come back in their
@@ -144,14 +221,4 @@ func (e *Event) UnmarshalJSON(data []byte) error {
 	at, err := ParseTime(ts)
 	e.At = at
 	return err
-}
-
-func writeJSON(b *bytes.Buffer, v any) error {
-	enc := json.NewEncoder(b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return err
-	}
-	b.Truncate(b.Len() - 1) // Encode ends with a newline
-	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -138,6 +139,7 @@ func measure() {
 		{"64 frames, 64 connections", true, 64},
 	} {
 		var a, b, ratio []float64
+		var cutA, cutB int64
 		run(proxy, c.stream, c.workers, *window/2) // warm, uncounted
 		run(drey, c.stream, c.workers, *window/2)
 		for range *rounds {
@@ -146,6 +148,7 @@ func measure() {
 			if c.workers > 1 {
 				vx, vy = x.rate, y.rate
 			}
+			cutA, cutB = cutA+x.cut, cutB+y.cut
 			a, b, ratio = append(a, vx), append(b, vy), append(ratio, vy/vx)
 		}
 		unit, aim := "µs p50", "≤ 1.15"
@@ -154,10 +157,16 @@ func measure() {
 		}
 		fmt.Printf("%-36s %14s %14s %8.2f  (%.2f to %.2f; aim %s)\n", c.name,
 			fmt.Sprintf("%.0f %s", median(a), unit), fmt.Sprintf("%.0f %s", median(b), unit), median(ratio), slices.Min(ratio), slices.Max(ratio), aim)
+		if cutA+cutB > 0 {
+			fmt.Printf("%-36s %14d %14d\n", "  answers cut", cutA, cutB)
+		}
 	}
 }
 
-type result struct{ p50, rate float64 }
+type result struct {
+	p50, rate float64
+	cut       int64 // answers that ended too early
+}
 
 // run loads an address for a while.
 func run(addr string, stream bool, workers int, d time.Duration) result {
@@ -168,7 +177,7 @@ func run(addr string, stream bool, workers int, d time.Duration) result {
 	body := request(stream)
 	lat := make([][]time.Duration, workers)
 	var wg sync.WaitGroup
-	var failed atomic.Value
+	var failed, cut atomic.Int64
 	start := time.Now()
 	for i := range workers {
 		wg.Go(func() {
@@ -185,8 +194,16 @@ func run(addr string, stream bool, workers int, d time.Duration) result {
 						err = fmt.Errorf("status %s", resp.Status)
 					}
 				}
-				if err != nil {
-					failed.Store(err)
+				switch {
+				case errors.Is(err, io.ErrUnexpectedEOF):
+					// The bare proxy sometimes cuts a stream whose request body
+					// is still on its way (seen with Go 1.26); its windows would
+					// end here otherwise. What is cut is not counted as served.
+					cut.Add(1)
+					continue
+				case err != nil:
+					failed.Add(1)
+					fmt.Fprintln(os.Stderr, "bench:", err)
 					return
 				}
 				lat[i] = append(lat[i], time.Since(began))
@@ -195,12 +212,12 @@ func run(addr string, stream bool, workers int, d time.Duration) result {
 	}
 	wg.Wait()
 	took := time.Since(start)
-	if err, _ := failed.Load().(error); err != nil {
-		check(err)
+	if failed.Load() > 0 {
+		os.Exit(1)
 	}
 	all := slices.Concat(lat...)
 	slices.Sort(all)
-	return result{p50: float64(all[len(all)/2].Nanoseconds()) / 1e3, rate: float64(len(all)) / took.Seconds()}
+	return result{cut: cut.Load(), p50: float64(all[len(all)/2].Nanoseconds()) / 1e3, rate: float64(len(all)) / took.Seconds()}
 }
 
 func median(v []float64) float64 {

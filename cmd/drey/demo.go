@@ -12,12 +12,18 @@ func demoCommand(c *cli) *cobra.Command {
 		Short: "Watch a provider break and come back, without any model",
 		Long: `Run a gateway for a few seconds with two built-in providers, of which the first
 breaks and comes back, and show each decision as it is made. It needs no model,
-no key and no network, and leaves nothing behind.`,
-		Args: noArgs,
+no key and no network, and leaves nothing behind. With --json it prints one
+object per line.`,
+		Example: "  drey demo\n  drey demo --json | jq -r '.event // empty'",
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := interruptible(cmd.Context())
 			defer cancel()
-			return daemon.Demo(ctx, c.stdout, build().Version, c.json)
+			err := daemon.Demo(ctx, c.stdout, c.base.Version, c.json)
+			if ctx.Err() != nil {
+				return exitStatus(exitFailed) // who pressed Ctrl-C knows why it ended
+			}
+			return err
 		},
 	}
 }

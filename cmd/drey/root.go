@@ -6,28 +6,25 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/signal"
+	"slices"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/dreyhq/drey"
-)
-
-// Exit codes, the same for all commands (docs/design.md, section 9).
-const (
-	exitOK       = 0   // done, or so already
-	exitFailed   = 1   // failed, refused, or an id that is not there
-	exitUsage    = 2   // usage or configuration
-	exitNoDaemon = 3   // no daemon, and none could be started
-	exitLocked   = 4   // another daemon holds the lock
-	exitTimedOut = 124 // time over
+	"github.com/dreyhq/drey/internal/daemon"
 )
 
 // cli is what every subcommand shares. It belongs to one run.
 type cli struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
+
+	base     daemon.Options // what every daemon of this run starts from: the seam of tests
+	patience time.Duration  // how long a daemon that holds the home and is silent is waited for
 
 	home   string // --home; "" = $DREY_HOME, else ~/.drey
 	config string // --config; "" = $DREY_CONFIG, else drey.yaml in the home
@@ -37,26 +34,32 @@ type cli struct {
 // run is the whole program but for the process around it, so that a test can
 // call it.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	c := &cli{stdin: stdin, stdout: stdout, stderr: stderr}
+	return newCLI(stdin, stdout, stderr).run(ctx, args)
+}
+
+func newCLI(stdin io.Reader, stdout, stderr io.Writer) *cli {
+	return &cli{
+		stdin: stdin, stdout: stdout, stderr: stderr,
+		base: daemon.Options{Version: build().Version}, patience: 2 * time.Second,
+	}
+}
+
+// run returns the exit code. All that is said of an error is said here.
+func (c *cli) run(ctx context.Context, args []string) int {
 	root := c.root()
 	root.SetArgs(args)
-	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
+	root.SetIn(c.stdin)
+	root.SetOut(c.stdout)
+	root.SetErr(c.stderr)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK
 	}
-	code := exitCode(err)
-	var quiet exitStatus
-	if errors.As(err, &quiet) {
-		return code
+	if slices.Contains(args, "--json") {
+		c.json = true // also where a flag before it could not be read
 	}
-	fmt.Fprintf(stderr, "drey: %s\n", err)
-	if hint := drey.HintOf(err); hint != "" {
-		fmt.Fprintf(stderr, "  %s\n", hint)
-	}
-	return code
+	c.printError(err)
+	return exitCode(err)
 }
 
 func (c *cli) root() *cobra.Command {
@@ -67,59 +70,88 @@ func (c *cli) root() *cobra.Command {
 down a chain of providers, local ones first; what breaks is passed over, and
 every step can be explained.
 
-Start here:
-  drey serve     find local models and keys, and serve them on http://127.0.0.1:3739
-  drey demo      watch a provider break and come back, without any model`,
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		Args:          noArgs,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+Exit codes: 0 done; 1 failed; 2 usage or configuration; 3 no daemon; 4 another
+daemon holds the home; 124 time over.`,
+		Example: `  drey serve                  find local models and keys, and serve them on http://127.0.0.1:3739
+  drey demo                   watch a provider break and come back, without any model
+  drey status                 what runs: providers, profiles, traffic
+  drey events --follow        every decision as it is made
+  drey config check           all that is wrong with the configuration`,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		DisableAutoGenTag: true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		Args:              noArgs,
+		RunE:              showHelp,
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if errors.Is(err, errHelp) {
+			return err
+		}
+		return usage(cmd, err)
+	})
 	flags := root.PersistentFlags()
 	flags.StringVar(&c.home, "home", "", "where drey keeps its state (default $DREY_HOME, else ~/.drey)")
 	flags.StringVar(&c.config, "config", "", "configuration file (default $DREY_CONFIG, else drey.yaml in the home)")
-	flags.BoolVar(&c.json, "json", false, "print JSON")
+	flags.BoolVar(&c.json, "json", false, "print JSON, errors too")
+	completeFlag(root, "home", completeDirs)
+	completeFlag(root, "config", completeYAML)
+
+	root.SetHelpCommand(helpCommand())
 	root.AddCommand(
 		serveCommand(c), demoCommand(c), statusCommand(c), eventsCommand(c),
-		auditCommand(c), requestsCommand(c), configCommand(c), versionCommand(c),
+		auditCommand(c), requestsCommand(c), configCommand(c), completionCommand(c), versionCommand(c),
 	)
 	return root
 }
 
-// usageError is a wrong flag or argument.
-type usageError struct{ error }
+// showHelp is what a command does that is only the parent of others.
+func showHelp(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 
-func (e usageError) Unwrap() error { return e.error }
-
-// exitStatus ends the program with a code and nothing more to say.
-type exitStatus int
-
-func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
-
-// exitCode is the one place that maps an error to an exit code.
-func exitCode(err error) int {
-	var status exitStatus
-	if errors.As(err, &status) {
-		return int(status)
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:               "help [COMMAND]",
+		Short:             "Show the help of a command",
+		Example:           "  drey help serve\n  drey help config check",
+		ValidArgsFunction: completeCommands,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			found, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return usage(found, fmt.Errorf("there is no command %q", args))
+			}
+			found.InitDefaultHelpFlag()
+			return found.Help()
+		},
 	}
-	if _, ok := errors.AsType[usageError](err); ok {
-		return exitUsage
+}
+
+var (
+	noArgs       = usageArgs(cobra.NoArgs)
+	oneArg       = usageArgs(cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs))
+	atMostOneArg = usageArgs(cobra.MaximumNArgs(1))
+)
+
+// usageArgs makes wrong arguments errors of usage.
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usage(cmd, err, args...)
+		}
+		return nil
 	}
-	if e, ok := errors.AsType[*drey.Error](err); ok {
-		switch e.Code {
-		case "usage", "config", "invalid_argument":
-			return exitUsage
-		case "no_daemon":
-			return exitNoDaemon
-		case "locked":
-			return exitLocked
+}
+
+// usage is an error about how the command was called. The hint is the command
+// that may have been meant, or else where to look.
+func usage(cmd *cobra.Command, err error, args ...string) error {
+	hint := "see `" + cmd.CommandPath() + " --help`"
+	if cmd.HasSubCommands() && len(args) > 0 {
+		cmd.SuggestionsMinimumDistance = 2
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			hint = "did you mean `" + cmd.CommandPath() + " " + near[0] + "`?"
 		}
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		return exitTimedOut
-	}
-	return exitFailed
+	return &drey.Error{Class: drey.Caller, Code: codeUsage, Err: err, Hint: hint}
 }
 
 // printJSON writes one object for programs.
@@ -132,5 +164,8 @@ func (c *cli) printJSON(v any) error {
 
 // interruptible returns a context that Ctrl-C ends.
 func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
-	return signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	return signal.NotifyContext(ctx, stopSignals...)
 }
+
+// stopSignals are the signals that ask a command to stop.
+var stopSignals = []os.Signal{syscall.SIGINT, syscall.SIGTERM}

@@ -1,14 +1,13 @@
 package main
 
 import (
-	"io"
+	"context"
+	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/dreyhq/drey/internal/daemon"
 )
@@ -24,36 +23,54 @@ llama.cpp, vLLM on their usual ports) and for API keys in the environment. Local
 ones come first; paid ones stay off until DREY_ALLOW_PAID=1. Where nothing is
 found a built-in demo answers, and says so.
 
-A second Ctrl-C cuts the answers that are still under way.`,
+It logs to standard error: lines for people on a terminal, JSON otherwise. With
+--json it prints one object on standard output when its doors are open (addr,
+pid, home, version), and logs JSON in any case.
+
+A second Ctrl-C cuts the answers that are still under way; it exits 1 then.`,
 		Example: `  drey serve
   ANTHROPIC_API_KEY=... DREY_ALLOW_PAID=1 drey serve
   drey serve --config ./drey.yaml`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			home, err := c.homePath()
+			opts, err := c.daemonOptions()
 			if err != nil {
 				return err
 			}
-			stop, hurry := stopSignals()
-			defer signal.Stop(stop.signals)
-			go stop.watch()
-			defer stop.end()
-			level := new(slog.LevelVar)
-			return daemon.Run(stop.context(cmd.Context()), daemon.Options{
-				Version: build().Version, Home: home, Config: c.config,
-				Log: newLogger(c.stderr, level), Level: level, Banner: c.stdout, Hurry: hurry,
-			})
+			stop := stopOnSignals(cmd.Context(), func() { os.Exit(exitFailed) })
+			defer stop.End()
+			opts.Level = new(slog.LevelVar)
+			opts.Log = slog.New(c.logHandler(opts.Level))
+			opts.Hurry = stop.Hurried.Done()
+			if c.json {
+				c.announce(&opts)
+			} else {
+				opts.Banner = c.stdout
+			}
+			err = daemon.Run(stop.Asked, opts)
+			switch {
+			case stop.Hurried.Err() != nil && err == nil:
+				return exitStatus(exitFailed) // nothing was cut, but it was told to hurry
+			case errors.Is(err, context.Canceled) && stop.Asked.Err() != nil && stop.Hurried.Err() == nil:
+				return nil // stopped before its doors were open
+			}
+			return err
 		},
 	}
 }
 
-// newLogger writes for people on a terminal, and JSON for programs otherwise.
-func newLogger(w io.Writer, level *slog.LevelVar) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: level}
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return slog.New(slog.NewTextHandler(w, opts))
+// announce tells a program when the doors are open.
+func (c *cli) announce(opts *daemon.Options) {
+	next, home, version := opts.Ready, opts.Home, opts.Version
+	opts.Ready = func(addr string) {
+		_ = json.NewEncoder(c.stdout).Encode(struct { // who started it may have left
+			Addr    string `json:"addr"`
+			PID     int    `json:"pid"`
+			Home    string `json:"home"`
+			Version string `json:"version"`
+		}{addr, os.Getpid(), home, version})
+		if next != nil {
+			next(addr)
+		}
 	}
-	return slog.New(slog.NewJSONHandler(w, opts))
 }
-
-var stopOn = []os.Signal{syscall.SIGINT, syscall.SIGTERM}

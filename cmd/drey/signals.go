@@ -5,52 +5,53 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"time"
 )
 
-// stopper turns the first signal into the end of a context and the second into
-// hurry.
-type stopper struct {
-	signals chan os.Signal
-	first   chan struct{}
-	second  chan struct{}
-	done    chan struct{}
-	once    sync.Once
+// hurryLimit is how long a stop may take after the second signal. The contract
+// (gateway.md §15) gives it a second, and the exit itself needs some of it.
+const hurryLimit = 900 * time.Millisecond
+
+// stops is what a person who wants the program to end has asked for so far.
+type stops struct {
+	Asked   context.Context // ends with the first signal
+	Hurried context.Context // ends with the second one
+	end     func()
 }
 
-// stopSignals begins to listen. hurry is closed by the second signal.
-func stopSignals() (s *stopper, hurry <-chan struct{}) {
-	s = &stopper{
-		signals: make(chan os.Signal, 2), first: make(chan struct{}), second: make(chan struct{}), done: make(chan struct{}),
-	}
-	signal.Notify(s.signals, stopOn...)
-	return s, s.second
+// stopOnSignals listens until End. overdue is called if the program is still
+// there hurryLimit after the second signal.
+func stopOnSignals(parent context.Context, overdue func()) *stops {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, stopSignals...)
+	s := stopOn(parent, signals, overdue)
+	end := s.end
+	s.end = func() { signal.Stop(signals); end() }
+	return s
 }
 
-// watch runs until the second signal or the end.
-func (s *stopper) watch() {
-	for _, next := range []chan struct{}{s.first, s.second} {
-		select {
-		case <-s.signals:
-			close(next)
-		case <-s.done:
-			return
+func stopOn(parent context.Context, signals <-chan os.Signal, overdue func()) *stops {
+	asked, ask := context.WithCancel(parent)
+	hurried, hurry := context.WithCancel(context.WithoutCancel(parent))
+	ended := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for _, next := range []func(){ask, hurry} {
+			select {
+			case <-signals:
+				next()
+			case <-ended:
+				return
+			}
 		}
-	}
-}
-
-// context returns one that the first signal ends.
-func (s *stopper) context(parent context.Context) context.Context {
-	ctx, cancel := context.WithCancel(parent)
-	go func() {
-		defer cancel()
 		select {
-		case <-s.first:
-		case <-s.done:
-		case <-ctx.Done():
+		case <-time.After(hurryLimit):
+			overdue()
+		case <-ended:
 		}
-	}()
-	return ctx
+	})
+	return &stops{asked, hurried, func() { close(ended); wg.Wait(); ask(); hurry() }}
 }
 
-// end stops listening.
-func (s *stopper) end() { s.once.Do(func() { close(s.done) }) }
+// End stops listening. It is called once.
+func (s *stops) End() { s.end() }

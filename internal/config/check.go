@@ -211,7 +211,7 @@ func (c *checker) profile(p *Profile) {
 				at = inner
 			}
 			switch {
-			case !c.sound(at):
+			case !c.sound(at) || name == "" || len(c.f.Providers) == 0: // has its fault already
 			case c.f.Provider(name) == nil:
 				c.faulty(at, "there is no provider "+quoteJSON(string(name)), didYouMean(string(name), c.f.providerNames(), "add it to providers"))
 			case seen[name]:
@@ -269,7 +269,7 @@ func (c *checker) gatewayKeys() {
 		seen[k.Name] = true
 		c.file(path+".secret", k.Secret.File)
 		for j, p := range k.Profiles {
-			if c.f.Profile(p) == nil {
+			if c.f.Profile(p) == nil && len(c.f.Profiles) > 0 {
 				c.faulty(fmt.Sprintf("%s.profiles[%d]", path, j), "there is no profile "+quoteJSON(string(p)), didYouMean(string(p), c.f.profileNames(), ""))
 			}
 		}

@@ -30,6 +30,9 @@ func (d *decoder) wrong(n *node, path string, p *problem) { d.fail(n.line, n.col
 // object decodes a mapping into a struct that has its defaults already.
 func (d *decoder) object(s *spec, v reflect.Value, n *node, path string) {
 	d.at[path] = position{n.line, n.col}
+	if n.kind == brokenNode {
+		return
+	}
 	if n.kind != mappingNode {
 		d.wrong(n, path, wrongType(n, "a map of keys", "its keys are "+strings.Join(s.names(), ", ")))
 		return
@@ -69,6 +72,9 @@ func (d *decoder) field(f *field, v reflect.Value, n *node, path string) {
 // value decodes n by s into v; f says what else must hold.
 func (d *decoder) value(f *field, s *spec, v reflect.Value, n *node, path string) {
 	d.at[path] = position{n.line, n.col}
+	if n.kind == brokenNode {
+		return
+	}
 	switch s.kind {
 	case kindObject:
 		d.object(s, v, n, path)
@@ -180,6 +186,9 @@ func (d *decoder) pool(f *field, v reflect.Value, n *node, path string) {
 		if n.kind == listNode {
 			at = fmt.Sprintf("%s[%d]", path, i)
 			d.at[at] = position{item.line, item.col}
+		}
+		if item.kind == brokenNode {
+			continue
 		}
 		if !item.isText() {
 			d.wrong(item, at, wrongType(item, "the name of a provider", "take the name from providers, in quotes if it looks like a number"))
@@ -332,15 +341,14 @@ func readBool(n *node) (v, ok bool) {
 	if n.isBool() {
 		return strings.EqualFold(n.text, "true"), true
 	}
-	if n.kind == scalarNode && n.plain {
-		switch n.text {
-		case "on":
-			return true, true
-		case "off":
-			return false, true
-		}
+	switch {
+	case n.kind != scalarNode:
+		return false, false
+	case n.text == "on":
+		return true, true
+	default:
+		return false, n.text == "off"
 	}
-	return false, false
 }
 
 func readInt(s string) (int64, error) {
@@ -367,6 +375,8 @@ func mustFloat(s string) float64 {
 func appendJSON(b []byte, n *node) ([]byte, *problem) {
 	var p *problem
 	switch {
+	case n.kind == brokenNode: // the value is never used
+		return append(b, "null"...), nil
 	case n.kind == mappingNode:
 		b = append(b, '{')
 		for i, kv := range n.pairs {

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"reflect"
+
 	"github.com/dreyhq/drey"
 )
 
@@ -57,4 +59,16 @@ type Retry struct {
 	Budget       float64       `yaml:"budget" default:"0.2" range:"0..1" doc:"share of the profile's requests that may be repeats"`
 	Floor        int           `yaml:"floor" default:"3" range:"0.." doc:"repeats that are free of the share"`
 	Wait         drey.Duration `yaml:"wait" default:"5s" range:"0..1m" doc:"longest pause that a provider may ask for and be waited for"`
+}
+
+// NewProfile returns a profile with all defaults, for files that are built and
+// not parsed. Each provider is a place of the chain.
+func NewProfile(name drey.ProfileID, chain ...drey.ProviderID) Profile {
+	var p Profile
+	setDefaults(fileSpec.field("profiles").spec.elem, reflect.ValueOf(&p).Elem())
+	p.Name = name
+	for _, id := range chain {
+		p.Chain = append(p.Chain, Pool{id})
+	}
+	return p
 }

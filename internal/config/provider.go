@@ -1,6 +1,8 @@
 package config
 
 import (
+	"reflect"
+
 	"github.com/dreyhq/drey"
 )
 
@@ -97,4 +99,13 @@ type Capabilities struct {
 type TLS struct {
 	CAFile   string `yaml:"ca_file" path:"yes" doc:"PEM file with further certificate authorities"`
 	Insecure bool   `yaml:"insecure" default:"false" doc:"do not check the certificate"`
+}
+
+// NewProvider returns a provider with all defaults, for files that are built
+// and not parsed. url is in the form of NormalizeURL; the class is guessed.
+func NewProvider(name drey.ProviderID, url, wire string) Provider {
+	var p Provider
+	setDefaults(fileSpec.field("providers").spec.elem, reflect.ValueOf(&p).Elem())
+	p.Name, p.URL, p.Wire, p.Class = name, url, wire, GuessPrice(url)
+	return p
 }

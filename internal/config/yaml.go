@@ -29,6 +29,7 @@ const (
 	scalarNode nodeKind = iota
 	mappingNode
 	listNode
+	brokenNode // its fault is noted; it is as good as any value
 )
 
 // node is a YAML value without anything that the file does not allow: no
@@ -57,7 +58,8 @@ func (r *reader) fail(line, col int, path string, p *problem) {
 	r.errs = append(r.errs, &Error{Line: line, Column: col, Path: path, Msg: p.msg, Hint: p.hint, rule: p.rule})
 }
 
-// read returns the value of the file's one document, or nil with errs.
+// read returns the value of the file's one document, or nil if it cannot be
+// read at all. Either way there may be errs.
 func (r *reader) read(data []byte) *node {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	if !r.legible(data) {
@@ -92,11 +94,7 @@ func (r *reader) read(data []byte) *node {
 		r.fail(1, 1, "", wrong("write providers and profiles, or remove the file and let drey look for models by itself", "the file is empty"))
 		return nil
 	}
-	n := r.node(root, "", 0)
-	if len(r.errs) > 0 {
-		return nil
-	}
-	return n
+	return r.node(root, "", 0)
 }
 
 // legible reports whether the bytes are text that YAML may consist of.
@@ -114,6 +112,9 @@ func (r *reader) legible(data []byte) bool {
 			return false
 		case c < ' ' && c != '\t' && c != '\n' && c != '\r', c == 0x7f:
 			r.fail(line, col, "", wrong(`write it as an escape in double quotes`, "control character U+%04X", c))
+			return false
+		case c == '\r' && !bytes.HasPrefix(data, []byte("\r\n")):
+			r.fail(line, col, "", wrong("save the file with the line ends of Unix or Windows", "a carriage return without a line feed"))
 			return false
 		case c == '\ufeff':
 			r.fail(line, col, "", wrong("remove it", "a byte order mark in the middle of the file"))
@@ -215,12 +216,12 @@ func syntaxHint(src string, line int) string {
 	}
 }
 
-// node converts a value of the library's. It returns nil after a fault.
+// node converts a value of the library's.
 func (r *reader) node(n ast.Node, path string, depth int) *node {
 	line, col := place(n)
 	if depth > maxDepth {
 		r.fail(line, col, path, wrong("nothing in a configuration goes that deep", "more than %d levels within each other", maxDepth))
-		return nil
+		return &node{kind: brokenNode, line: line, col: col}
 	}
 	switch n := n.(type) {
 	case *ast.MappingNode:
@@ -246,7 +247,7 @@ func (r *reader) node(n ast.Node, path string, depth int) *node {
 	default:
 		r.fail(line, col, path, wrong("check the indentation and the quotes", "not a value"))
 	}
-	return nil
+	return &node{kind: brokenNode, line: line, col: col}
 }
 
 func (r *reader) mapping(values []*ast.MappingValueNode, line, col int, path string, depth int) *node {
@@ -256,6 +257,7 @@ func (r *reader) mapping(values []*ast.MappingValueNode, line, col int, path str
 		kl, kc := place(v.Key)
 		if v.Key.IsMergeKey() {
 			r.fail(kl, kc, path, wrong("write the keys out", "merge keys are not used here"))
+			out.kind = brokenNode // which of its keys are missing cannot be told
 			continue
 		}
 		key, ok := v.Key.(ast.ScalarNode)

@@ -73,8 +73,8 @@ func (x *exchange) assemble(a *attempt, st *upstream.Stream) result {
 		return x.encode(r)
 	})
 	var body []byte
-	res := x.read(a, st, relay, func(out []byte, _ wire.Signal) error {
-		body = append(body, out...)
+	res := x.read(a, st, relay, func(s step) error {
+		body = append(body, s.out...)
 		return nil
 	})
 	if !res.ok {

@@ -167,7 +167,9 @@ func TestParkedProviderIsLeftAloneAndComesBack(t *testing.T) {
 		l := newLab(t, nil,
 			scripted{id: "first", wire: drey.WireChat, script: fake.Sequence(fake.RateLimited().RetryAfter(20*time.Second), fake.Text("back"))},
 			scripted{id: "second", wire: drey.WireChat, script: hello("b")})
-		served := func() string { return l.ask(t.Context(), drey.WireChat, prompt(drey.WireChat, false)).header.Get("X-Drey-Provider") }
+		served := func() string {
+			return l.ask(t.Context(), drey.WireChat, prompt(drey.WireChat, false)).header.Get("X-Drey-Provider")
+		}
 		got := []string{served(), served()}
 		if r := l.last(); len(r.Skipped) != 1 || r.Skipped[0].Reason != "parked-rate-limit" {
 			t.Errorf("skipped %+v", r.Skipped)
@@ -321,6 +323,29 @@ func TestDrainedRequestsAreTold(t *testing.T) {
 	}
 }
 
+// Frames that lie ready together go out together, in their order; and an error
+// among them is still in time to hide the provider that made it.
+func TestFramesThatLieReady(t *testing.T) {
+	frame := func(text string) string {
+		return `data: {"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"` + text + `"},"finish_reason":null}]}` + "\n\n"
+	}
+	end := `data: {"id":"c","model":"m","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}` + "\n\ndata: [DONE]\n\n"
+	whole := frame("one ") + frame("two ") + frame("three") + end
+	broken := frame("one ") + `data: {"error":{"type":"server_error","message":"it broke"}}` + "\n\n"
+
+	l := newLab(t, nil, scripted{id: "a", wire: drey.WireChat, script: fake.Always(fake.Raw(200, "text/event-stream", whole))})
+	if a := l.ask(t.Context(), drey.WireChat, prompt(drey.WireChat, true)); a.body != whole {
+		t.Errorf("got %q", a.body)
+	}
+	l = newLab(t, nil, scripted{id: "a", wire: drey.WireChat, script: fake.Always(fake.Raw(200, "text/event-stream", broken))}, scripted{id: "b", wire: drey.WireChat, script: hello("fine")})
+	for _, w := range bothWires {
+		a := l.ask(t.Context(), w, prompt(w, true))
+		if text, complete := a.text(w); text != "fine" || !complete {
+			t.Errorf("%s: %s", w, a.body)
+		}
+	}
+}
+
 // brokenWriter is a caller that is gone after the first write.
 type brokenWriter struct {
 	*httptest.ResponseRecorder
@@ -380,7 +405,7 @@ func TestCountTokens(t *testing.T) {
 		t.Errorf("status %d, %d then %d tokens, provider asked %d times", status, first, again, asked)
 	}
 	for name, other := range map[string]*lab{
-		"a provider of the other wire":  newLab(t, nil, scripted{id: "a", wire: drey.WireChat}),
+		"a provider of the other wire": newLab(t, nil, scripted{id: "a", wire: drey.WireChat}),
 		"a provider that cannot count": newLab(t, nil, scripted{id: "a", wire: drey.WireAnthropic, ollama: true}),
 	} {
 		if status, n, _ := count(other, body); status != 200 || n < 95 || n > 110 {

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"math"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/dreyhq/drey"
@@ -30,32 +30,50 @@ type LedgerConfig struct {
 
 // Ledger is the gateway's Recorder: it turns records into rows, log lines,
 // metrics and live events, in a goroutine of its own, so that no request waits
-// for its own bookkeeping.
+// for its own bookkeeping. It takes them in batches: waking somebody for each
+// request would cost the request more than the bookkeeping does.
 type Ledger struct {
 	cfg     LedgerConfig
 	metrics *Metrics
-	records chan *Record
-	dropped atomic.Uint64
+	first   chan struct{} // there is something, where there was nothing
+
+	mu      sync.Mutex
+	waiting []*Record
+	dropped uint64
 }
 
-// backlog is how many requests may wait to be written down. Beyond it rows are
-// dropped and counted: a burst must not hold its answers back.
-const backlog = 8192
+const (
+	// backlog is how many requests may wait to be written down. Beyond it rows
+	// are dropped and counted: a burst must not hold its answers back.
+	backlog = 8192
+	// gather is how long the first of a batch waits for company.
+	gather = 20 * time.Millisecond
+)
 
 // NewLedger returns a ledger. Serve must run for anything to be written.
 func NewLedger(cfg LedgerConfig, m *Metrics) *Ledger {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Ledger{cfg: cfg, metrics: m, records: make(chan *Record, backlog)}
+	return &Ledger{cfg: cfg, metrics: m, first: make(chan struct{}, 1)}
 }
 
 // Record takes a request that has ended.
 func (l *Ledger) Record(r *Record) {
-	select {
-	case l.records <- r:
-	default:
-		l.dropped.Add(1)
+	l.mu.Lock()
+	n := len(l.waiting)
+	if n >= backlog {
+		l.dropped++
+		l.mu.Unlock()
+		return
+	}
+	l.waiting = append(l.waiting, r)
+	l.mu.Unlock()
+	if n == 0 {
+		select {
+		case l.first <- struct{}{}:
+		default: // Serve is about to look anyway
+		}
 	}
 }
 
@@ -63,49 +81,68 @@ func (l *Ledger) Record(r *Record) {
 func (l *Ledger) Emit(ev drey.Event) { l.cfg.Bus.Emit(ev) }
 
 // Dropped returns how many rows were dropped because too many waited.
-func (l *Ledger) Dropped() uint64 { return l.dropped.Load() }
+func (l *Ledger) Dropped() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.dropped
+}
 
 // Serve writes down what comes until ctx ends and everything that came before
 // has been written.
 func (l *Ledger) Serve(ctx context.Context) error {
-	flush := time.NewTicker(time.Second)
-	defer flush.Stop()
+	pause := time.NewTimer(gather)
+	defer pause.Stop()
 	for {
 		select {
-		case r := <-l.records:
-			l.write(ctx, r)
-		case <-flush.C:
-			l.flush()
+		case <-l.first:
 		case <-ctx.Done():
-			for {
-				select {
-				case r := <-l.records:
-					l.write(ctx, r)
-				default:
-					l.flush()
-					return nil
-				}
-			}
+			l.drain(ctx)
+			return nil
+		}
+		pause.Reset(gather)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+		}
+		l.drain(ctx)
+	}
+}
+
+// drain writes down what waits.
+func (l *Ledger) drain(ctx context.Context) {
+	l.mu.Lock()
+	batch := l.waiting
+	l.waiting = nil
+	l.mu.Unlock()
+	for _, r := range batch {
+		l.write(ctx, r)
+	}
+	if l.cfg.Counters != nil {
+		if delta := l.metrics.takeDelta(); len(delta) > 0 {
+			l.cfg.Counters.AddCounters(delta)
 		}
 	}
 }
 
 func (l *Ledger) write(ctx context.Context, r *Record) {
 	l.metrics.observe(r)
-	if l.cfg.Requests != nil {
-		if line, err := json.Marshal(r.row()); err == nil { // strings and numbers: it cannot fail
-			l.cfg.Requests.Append(l.cfg.Redact(line))
-		}
+	line, err := json.Marshal(r.row())
+	if err != nil {
+		l.cfg.Log.ErrorContext(ctx, "row-not-written", "id", r.ID, "error", err) // a bug of ours
+		return
 	}
+	full := l.cfg.Redact(r.withEvents(line))
 	if l.cfg.Rows != nil {
-		if stored, err := r.stored(); err == nil {
-			stored.Row = l.cfg.Redact(stored.Row)
-			l.cfg.Rows.PutRequest(stored)
-		}
+		l.cfg.Rows.PutRequest(r.stored(full))
+	}
+	if l.cfg.Requests != nil {
+		l.cfg.Requests.Append(l.cfg.Redact(line))
 	}
 	l.cfg.Bus.Publish(r.Events...)
 	l.cfg.Bus.Publish(r.summary())
-	level := slog.LevelInfo
+	// A request that went well is in requests.jsonl; the log is for what a
+	// person should look at.
+	level := slog.LevelDebug
 	if r.Outcome == OutcomeFailed || r.Outcome == OutcomeFailedMidstream {
 		level = slog.LevelWarn
 	}
@@ -131,16 +168,6 @@ func (r *Record) summary() drey.Event {
 			drey.F("profile", r.Profile), drey.F("provider", r.Provider), drey.F("status", r.Status),
 			drey.F("outcome", r.Outcome), drey.F("attempts", len(r.Attempts)), drey.F("duration_ms", millis(r.Total)),
 		},
-	}
-}
-
-// flush saves what was counted since the last time.
-func (l *Ledger) flush() {
-	if l.cfg.Counters == nil {
-		return
-	}
-	if delta := l.metrics.takeDelta(); len(delta) > 0 {
-		l.cfg.Counters.AddCounters(delta)
 	}
 }
 

@@ -62,46 +62,65 @@ func (res *result) note(s wire.Signal) {
 	}
 }
 
-// read drives a provider's stream through its relay to its end. take gets what
-// each frame gives the caller, valid until it returns; an error of it means
-// that the caller is gone. The result is ok if the answer is complete.
-func (x *exchange) read(a *attempt, st *upstream.Stream, relay wire.Relay, take func(out []byte, s wire.Signal) error) (res result) {
+// step is what one or more frames of a stream come to, that lay ready together:
+// what the caller gets and what it meant.
+type step struct {
+	out           []byte // valid until take returns
+	content, text bool   // as in wire.Signal
+	failing       bool   // the next thing is an error
+}
+
+// most bounds what is gathered of frames that lie ready before it is written.
+const most = 16 << 10
+
+// read drives a provider's stream through its relay to its end. take gets each
+// step; an error of it means that the caller is gone. The result is ok if the
+// answer is complete.
+//
+// Frames that lie ready go out in one write: none of them waits for anything,
+// and a fast stream costs one system call for many.
+func (x *exchange) read(a *attempt, st *upstream.Stream, relay wire.Relay, take func(step) error) (res result) {
 	defer st.Close()
 	res.streamed = true
-	var out []byte // reused
-	done := false  // the answer is complete
+	var s step
+	done := false // the answer is complete
 	for {
 		asked := time.Now()
 		ev, err := st.Next()
 		x.waited += time.Since(asked)
-		end := err != nil
 		var sig wire.Signal
-		switch {
-		case err == nil:
-			out, sig = relay.Frame(out[:0], ev)
-		default:
+		if err == nil {
+			s.out, sig = relay.Frame(s.out, ev)
+		} else {
 			// How the connection of a complete answer ends is nobody's loss, and
 			// whether the answer is complete the relay knows.
-			out, sig = relay.Close(out[:0])
+			s.out, sig = relay.Close(s.out)
 			if err != io.EOF && (sig.Err != nil || !done && !sig.Done) {
-				return x.broken(res, err)
+				sig.Err = err
 			}
 		}
 		res.note(sig)
-		if sig.Err != nil {
-			return x.broken(res, sig.Err)
-		}
 		if sig.Content {
 			st.Content()
 			res.content(time.Since(a.start))
 		}
-		if take(out, sig) != nil {
-			return x.cancelled(res)
-		}
-		if done = done || sig.Done; !end && !sig.Last {
+		s.content, s.text = s.content || sig.Content, s.text || sig.Text
+		done = done || sig.Done
+		s.failing = sig.Err != nil
+		ends := err != nil || sig.Last || s.failing
+		if !ends && len(s.out) < most && st.Ready() {
 			continue
 		}
-		if !done {
+		if take(s) != nil {
+			return x.cancelled(res)
+		}
+		switch {
+		case s.failing:
+			return x.broken(res, sig.Err)
+		case !ends:
+			s = step{out: s.out[:0]}
+			continue
+		case !done:
 			return x.broken(res, &wire.AnswerError{Kind: wire.Cut, Msg: "the stream ended before its end mark"})
 		}
 		st.Finish()
@@ -116,16 +135,18 @@ func (x *exchange) pump(a *attempt, st *upstream.Stream, relay wire.Relay) resul
 	var pending []byte // frames before the commit
 	speaking := false  // some of it was more than thinking or blank text
 	committed := false
-	res := x.read(a, st, relay, func(out []byte, s wire.Signal) error {
-		speaking = speaking || s.Text
+	res := x.read(a, st, relay, func(s step) error {
+		speaking = speaking || s.text
 		switch {
 		case committed:
-			return x.sink.frames(out)
-		case s.Content && len(out) > 0: // reasoning that the caller does not get is no content to it
+			return x.sink.frames(s.out)
+		case s.failing: // not a word of it has gone out, and none shall
+			return nil
+		case s.content && len(s.out) > 0: // reasoning that the caller does not get is no content to it
 			committed = true
-			return x.commit(a, append(pending, out...))
+			return x.commit(a, append(pending, s.out...))
 		default:
-			pending = append(pending, out...)
+			pending = append(pending, s.out...)
 			return nil
 		}
 	})

@@ -1,8 +1,6 @@
 package gateway
 
 import (
-	"encoding/json"
-
 	"github.com/dreyhq/drey"
 	"github.com/dreyhq/drey/internal/store"
 	"github.com/dreyhq/drey/internal/wire"
@@ -28,7 +26,6 @@ type row struct {
 	Tokens   tokensRow       `json:"tokens"`
 	Finish   string          `json:"finish,omitempty"`
 	Error    string          `json:"error,omitempty"`
-	Events   []drey.Event    `json:"events,omitempty"` // in the store only
 }
 
 type attemptRow struct {
@@ -79,15 +76,30 @@ func (r *Record) row() row {
 	return out
 }
 
-// stored returns the record as the store keeps it: the row, its events beside.
-func (r *Record) stored() (store.RequestRow, error) {
-	full := r.row()
-	full.Events = r.Events
-	data, err := json.Marshal(full)
+// withEvents returns a row's line with the request's events in it, as the store
+// keeps it. It leaves line as it is.
+func (r *Record) withEvents(line []byte) []byte {
+	out := make([]byte, 0, len(line)+256*len(r.Events)+16)
+	out = append(out, line[:len(line)-1]...)
+	out = append(out, `,"events":[`...)
+	for i, ev := range r.Events {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		var err error
+		if out, err = ev.AppendJSON(out); err != nil {
+			out = append(out, "null"...) // a bug of ours, and no reason to lose the row
+		}
+	}
+	return append(out, "]}"...)
+}
+
+// stored returns the record as the store keeps it, row its whole line.
+func (r *Record) stored(row []byte) store.RequestRow {
 	return store.RequestRow{
 		ID: r.ID, At: r.At, Profile: string(r.Profile), Provider: string(r.Provider),
-		Outcome: string(r.Outcome), Status: r.Status, Row: data,
-	}, err
+		Outcome: string(r.Outcome), Status: r.Status, Row: row,
+	}
 }
 
 // outcome is the attempt's label: "ok" or its class.

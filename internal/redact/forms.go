@@ -1,16 +1,22 @@
 package redact
 
 // starts are the bytes that a form begins with, so that text without a secret
-// costs one look at each byte.
-var starts = func() (t [256]bool) {
+// costs one look at each byte; wordNames are the names by the byte they begin
+// with.
+var starts, wordNames = func() (t [256]bool, byFirst [256][]name) {
 	for _, p := range tokens {
 		t[p.prefix[0]] = true
 	}
-	for _, n := range append(names, cookies...) {
-		t[n[0]], t[n[0]-'a'+'A'] = true, true
+	for _, n := range names {
+		for _, c := range []byte{n.text[0], n.text[0] - 'a' + 'A'} {
+			t[c] = true
+			byFirst[c] = append(byFirst[c], n)
+		}
 	}
-	t['b'], t['B'], t[':'], t['?'], t['&'] = true, true, true, true, true
-	return t
+	for _, c := range []byte("eBb:?&") { // a web token, bearer, a URL's password and parameters
+		t[c] = true
+	}
+	return t, byFirst
 }()
 
 // tokens are the credentials that vendors mark by a prefix. least is the length
@@ -28,15 +34,18 @@ var tokens = []struct {
 	{"hf_", 20},
 }
 
-// names, in lower case, have a credential for a value wherever they stand: as
-// a header, as a field of a body, as a parameter.
-var names = []string{
-	"x-api-key", "x-goog-api-key", "authorization", "proxy-authorization",
-	"api-key", "api_key", "apikey", "client_secret", "access_token",
+// name is a word that has a credential for a value wherever it stands: as a
+// header, as a field of a body, as a parameter.
+type name struct {
+	text string // in lower case
+	line bool   // all that follows on the line or in the string is its value
 }
 
-// cookies have one for all that stands behind them.
-var cookies = []string{"cookie", "set-cookie"}
+var names = []name{
+	{"x-api-key", false}, {"x-goog-api-key", false}, {"authorization", false}, {"proxy-authorization", false},
+	{"api-key", false}, {"api_key", false}, {"apikey", false}, {"client_secret", false}, {"access_token", false},
+	{"cookie", true}, {"set-cookie", true},
+}
 
 // parameters have one only in the query of a URL.
 var parameters = []string{"key", "token", "sig", "signature", "password"}
@@ -71,19 +80,19 @@ func findForm[T string | []byte](s T, i int) (span, bool) {
 	if hasFold(s, i, "bearer") {
 		return bearer(s, i+len("bearer"))
 	}
-	for _, name := range names {
-		if hasFold(s, i, name) {
-			if at, ok := assignment(s, i+len(name)); ok {
-				return value(s, at, true)
-			}
+	for _, n := range wordNames[s[i]] {
+		if !hasFold(s, i, n.text) {
+			continue
 		}
-	}
-	for _, name := range cookies {
-		if hasFold(s, i, name) {
-			if at, ok := assignment(s, i+len(name)); ok && !hasPrefix(s, at, Mask) {
-				end := run(s, at, isLine)
-				return span{at, end}, end > at
-			}
+		at, ok := assignment(s, i+len(n.text))
+		switch {
+		case !ok:
+			return span{}, false
+		case !n.line:
+			return value(s, at, true)
+		case !hasPrefix(s, at, Mask):
+			end := run(s, at, isLine)
+			return span{at, end}, end > at
 		}
 	}
 	return span{}, false
@@ -155,6 +164,9 @@ func bearer[T string | []byte](s T, i int) (span, bool) {
 		return span{}, false
 	}
 	to := run(s, from, isCredential)
+	for to > from && s[to-1] == '.' { // the end of a sentence
+		to--
+	}
 	plain := run(s, from, isLetter) == to
 	return span{from, to}, to-from >= 20 || to-from >= 4 && !plain
 }

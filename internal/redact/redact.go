@@ -18,8 +18,9 @@ const minSecret = 8
 // Redactor replaces secrets by Mask. It is immutable and safe for concurrent
 // use. The zero value, and nil, know no secret by value and all by form.
 type Redactor struct {
-	known []string
-	first [256]bool // the bytes that one of known begins with, and those that begin an escape
+	// known are the secrets that may begin with a byte: by themselves, or all
+	// of them with one that begins an escape.
+	known [256][]string
 }
 
 // New returns a Redactor that knows the secrets. Values shorter than 8 bytes
@@ -29,16 +30,18 @@ type Redactor struct {
 // told from it and is left out.
 func New(secrets ...string) *Redactor {
 	r := &Redactor{}
+	seen := map[string]bool{}
 	for _, s := range secrets {
-		if s = strings.TrimSpace(s); len(s) >= minSecret && !strings.Contains(Mask, s) {
-			r.known = append(r.known, s)
-			r.first[s[0]] = true
+		s = strings.TrimSpace(s)
+		if len(s) < minSecret || strings.Contains(Mask, s) || seen[s] {
+			continue
 		}
-	}
-	slices.Sort(r.known)
-	r.known = slices.Compact(r.known)
-	if len(r.known) > 0 {
-		r.first['\\'], r.first['%'] = true, true
+		seen[s] = true
+		for _, c := range []byte{s[0], '\\', '%'} {
+			if list := r.known[c]; len(list) == 0 || list[len(list)-1] != s {
+				r.known[c] = append(list, s)
+			}
+		}
 	}
 	return r
 }
@@ -66,6 +69,8 @@ func (r *Redactor) Bytes(b []byte) []byte {
 	return []byte(r.String(replace(string(b), spans)))
 }
 
+var none = New()
+
 // maxPasses bounds the search for a text that stays as it is. More than two
 // passes take a secret that contains brackets of Mask.
 const maxPasses = 8
@@ -76,16 +81,18 @@ type span struct{ from, to int }
 // find returns the secrets in s, in order and apart from each other.
 func find[T string | []byte](r *Redactor, s T) []span {
 	var out []span
-	known := r != nil && len(r.known) > 0
+	if r == nil {
+		r = none
+	}
 	formsFrom := 0 // behind a form that was found, others begin
 	for i := 0; i < len(s); i++ {
 		c := s[i]
-		if known && r.first[c] {
-			if end := longest(r.known, s, i); end > i {
+		for _, secret := range r.known[c] {
+			if end := spells(secret, s, i); end > i {
 				out = append(out, span{i, end})
 			}
 		}
-		if i >= formsFrom && starts[c] {
+		if starts[c] && i >= formsFrom {
 			if sp, ok := findForm(s, i); ok {
 				out = append(out, sp)
 				formsFrom = sp.to

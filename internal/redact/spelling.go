@@ -9,18 +9,6 @@ import (
 // JSON doubles the backslashes, a URL in a URL puts 25 behind the percent sign.
 const maxEscapes = 3
 
-// longest returns where the longest of the secrets that s spells at i ends; 0
-// if s spells none there.
-func longest[T string | []byte](secrets []string, s T, i int) int {
-	end := 0
-	for _, secret := range secrets {
-		if secret[0] == s[i] || s[i] == '\\' || s[i] == '%' {
-			end = max(end, spells(secret, s, i))
-		}
-	}
-	return end
-}
-
 // spells returns where secret ends if s spells it at i, or 0. A character may
 // be spelled in several ways of different length, so that a set of places is
 // carried along.
@@ -86,7 +74,12 @@ func spellings[T string | []byte](places []int, raw string, r rune, s T, p int) 
 			places = add(places, p+1)
 		}
 	case '%':
-		if end := percent(raw, s, p); end > 0 {
+		if r == '%' {
+			for end, n := p+1, 0; n < maxEscapes && hasPrefix(s, end, "25"); n++ {
+				end += len("25")
+				places = add(places, end)
+			}
+		} else if end := percent(raw, s, p); end > 0 {
 			places = add(places, end)
 		}
 	case '\\':
@@ -133,7 +126,8 @@ func hasPrefix[T string | []byte](s T, p int, prefix string) bool {
 	return len(s)-p >= len(prefix) && string(s[p:p+len(prefix)]) == prefix
 }
 
-// percent returns where the percent-escapes of raw at p end, or 0.
+// percent returns where the percent-escapes of raw, which is not a percent
+// sign, end at p, or 0.
 func percent[T string | []byte](raw string, s T, p int) int {
 	for i := range len(raw) {
 		if p >= len(s) || s[p] != '%' {

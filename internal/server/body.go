@@ -1,10 +1,10 @@
 package server
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"compress/zlib"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -42,7 +42,7 @@ func (v *visit) body() ([]byte, *gateway.Refusal) {
 	patience := bodyGrace + time.Duration(size/slowest)*time.Second
 	_ = rc.SetReadDeadline(v.at.Add(patience)) // not every ResponseWriter can; then there is none
 	body, err := readBody(v.r, v.d.maxBody)
-	if err == nil && !validUTF8(body) {
+	if err == nil && !utf8.Valid(body) {
 		err = errNotUTF8
 	}
 	if err != nil {
@@ -130,7 +130,8 @@ func end(r io.Reader) error {
 // stream that never unpacks to anything has to end too.
 func unpack(r io.Reader, limit int64, name string, open func(io.Reader) (io.Reader, error)) ([]byte, error) {
 	packed := &io.LimitedReader{R: r, N: limit + limit/16 + 64<<10} // more than what does not compress grows by
-	z, err := open(packed)
+	all := bufio.NewReader(packed)                                  // the unpackers read no further in it than they need
+	z, err := open(all)
 	if err != nil {
 		return nil, notPacked(name, err)
 	}
@@ -142,7 +143,7 @@ func unpack(r io.Reader, limit int64, name string, open func(io.Reader) (io.Read
 		return nil, notPacked(name, err)
 	}
 	// Neither format needs to be read to its last byte to be whole.
-	if n, err := io.Copy(io.Discard, packed); err != nil || n > 0 {
+	if n, err := io.Copy(io.Discard, all); err != nil || n > 0 {
 		return nil, notPacked(name, errors.Join(err, errors.New("something follows its end")))
 	}
 	return body, nil
@@ -163,26 +164,4 @@ func readAll(r io.Reader, limit int64) ([]byte, error) {
 		return nil, errTooLarge
 	}
 	return b.Bytes(), err
-}
-
-// validUTF8 is utf8.Valid for long texts that are mostly ASCII: that one leaves
-// its fast path for good at the first other character.
-func validUTF8(p []byte) bool {
-	for len(p) > 0 {
-		for len(p) >= 8 && binary.LittleEndian.Uint64(p)&0x8080808080808080 == 0 {
-			p = p[8:]
-		}
-		for n := min(len(p), 8); n > 0; {
-			if p[0] < utf8.RuneSelf {
-				p, n = p[1:], n-1
-				continue
-			}
-			r, size := utf8.DecodeRune(p)
-			if r == utf8.RuneError && size == 1 {
-				return false
-			}
-			p, n = p[size:], n-size
-		}
-	}
-	return true
 }

@@ -15,7 +15,6 @@ import (
 	"testing"
 	"testing/iotest"
 	"time"
-	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -162,8 +161,6 @@ func TestABodyThatEndsEarly(t *testing.T) {
 	}
 }
 
-// slowConn is a connection on which reads fail as if their deadline had
-// passed, once it is armed by one that is set.
 type slowBody struct{ io.Reader }
 
 func (slowBody) Close() error { return nil }
@@ -215,32 +212,4 @@ func TestReadBodyTakesAnyCut(t *testing.T) {
 			}
 		}
 	}
-}
-
-func FuzzValidUTF8(f *testing.F) {
-	for _, s := range []string{"", "abc", "ä", "abcdefghä", "abcdefg\xc3", "\xff", "abcdefghijklmnop\xed\xa0\x80", "a€bcdefghijk🦫lmnopqrst"} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, p []byte) {
-		if got, want := validUTF8(p), utf8.Valid(p); got != want {
-			t.Errorf("validUTF8(%q) = %v", p, got)
-		}
-	})
-}
-
-func BenchmarkValidUTF8(b *testing.B) {
-	text := []byte("é" + strings.Repeat("some prose, as prompts have it, and a bit of code { x := 1 }\n", 2000))
-	b.SetBytes(int64(len(text)))
-	b.Run("here", func(b *testing.B) {
-		b.SetBytes(int64(len(text)))
-		for b.Loop() {
-			validUTF8(text)
-		}
-	})
-	b.Run("library", func(b *testing.B) {
-		b.SetBytes(int64(len(text)))
-		for b.Loop() {
-			utf8.Valid(text)
-		}
-	})
 }

@@ -169,7 +169,8 @@ func TestHost(t *testing.T) {
 			if r.StatusCode != want {
 				t.Errorf("Host %s %s: status %d, want %d: %s", host, path, r.StatusCode, want, r.body)
 			}
-			if want == 403 && (r.envelope() != "openai permission_denied" || r.Header.Get("X-Should-Retry") != "false") {
+			envelope := map[bool]string{true: "control forbidden", false: "openai permission_denied"}[strings.HasPrefix(path, "/api")]
+			if want == 403 && (r.envelope() != envelope || r.Header.Get("X-Should-Retry") != "false") {
 				t.Errorf("Host %s: %s %v", host, r.body, r.Header)
 			}
 		}

@@ -19,8 +19,8 @@ import (
 
 // eventsInput is where to begin and what to show.
 type eventsInput struct {
-	After       string `query:"after" pattern:"^[0-9]{1,19}$" doc:"begin behind this seq; live: from now without it; a page: from the beginning"`
-	LastEventID string `header:"Last-Event-ID" pattern:"^[0-9]{1,19}$" doc:"what browsers send to resume; it wins over after"`
+	After       string `query:"after" pattern:"^[0-9]{1,18}$" doc:"begin behind this seq; live: from now without it; a page: from the beginning"`
+	LastEventID string `header:"Last-Event-ID" pattern:"^[0-9]{1,18}$" doc:"what browsers send to resume; it wins over after"`
 	Limit       int    `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"how many events a page has at most"`
 	Newest      bool   `query:"newest" doc:"a page: the last events in place of the first"`
 

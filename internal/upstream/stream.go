@@ -46,6 +46,10 @@ func (s *Stream) Next() (sse.Event, error) {
 	return sse.Event{}, s.err
 }
 
+// Ready reports whether Next will return a frame without waiting for the
+// provider.
+func (s *Stream) Ready() bool { return s.err == nil && s.frames.Ready() }
+
 // Content says that the frame that Next returned last carried content: the wait
 // for the first content is over, or the stall begins anew.
 func (s *Stream) Content() { s.a.clock.content() }

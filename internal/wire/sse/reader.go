@@ -18,7 +18,7 @@ const MaxFrame = 64 << 20
 
 // firstBuffer holds nearly every frame of a model's stream; longer ones grow
 // the buffer once and it stays.
-const firstBuffer = 4 << 10
+const firstBuffer = 8 << 10
 
 // maxNames bounds the names that a Reader remembers. The wires have about
 // twenty; a hostile stream gets no more memory than this.
@@ -135,6 +135,13 @@ func (r *Reader) Next() (Event, error) {
 			}
 		}
 	}
+}
+
+// Ready reports whether Next will return a frame without reading on. It errs on
+// the side of false, for streams whose lines end in CR alone.
+func (r *Reader) Ready() bool {
+	b := r.buf[r.from:r.to]
+	return bytes.Contains(b, []byte("\n\n")) || bytes.Contains(b, []byte("\n\r\n"))
 }
 
 // cutField splits a line at its colon and takes one space off the value, which

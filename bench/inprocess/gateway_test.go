@@ -1,0 +1,93 @@
+// Package inprocess profiles a whole daemon under load: client, upstream and
+// drey in one process, so that one CPU profile shows where the time goes.
+//
+//	go test -run '^$' -bench . -cpuprofile cpu.out ./bench/inprocess
+package inprocess
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/dreyhq/drey/internal/daemon"
+)
+
+const frame = `data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"bench","choices":[{"index":0,"delta":{"content":"lorem "},"finish_reason":null}]}` + "\n\n"
+
+// start runs a daemon in front of an upstream that answers at once.
+func start(b *testing.B) (addr string) {
+	whole := []byte(`{"id":"c","object":"chat.completion","created":1,"model":"bench","choices":[{"index":0,"message":{"role":"assistant","content":"` +
+		strings.Repeat("lorem ipsum ", 70) + `"},"finish_reason":"stop"}],"usage":{"prompt_tokens":200,"completion_tokens":200,"total_tokens":400}}`)
+	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if !strings.Contains(string(body), `"stream":true`) {
+			w.Header().Set("Content-Type", "application/json")
+			w.Write(whole)
+			return
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		rc := http.NewResponseController(w)
+		for range 64 {
+			io.WriteString(w, frame)
+			rc.Flush()
+		}
+		io.WriteString(w, "data: [DONE]\n\n")
+	}))
+	b.Cleanup(up.Close)
+	home := b.TempDir()
+	err := os.WriteFile(filepath.Join(home, "drey.yaml"), fmt.Appendf(nil, `version: 1
+listen: {addr: "127.0.0.1:0"}
+providers:
+  bench: {wire: openai, url: "%s/v1", model: bench}
+profiles:
+  default: {chain: [bench]}
+`, up.URL), 0o600)
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ready, ended := make(chan string, 1), make(chan error, 1)
+	go func() {
+		ended <- daemon.Run(ctx, daemon.Options{Version: "bench", Home: home, Ready: func(a string) { ready <- a }})
+	}()
+	b.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			b.Error(err)
+		}
+	})
+	select {
+	case addr = <-ready:
+	case err := <-ended:
+		b.Fatal(err)
+	}
+	return addr
+}
+
+func run(b *testing.B, stream bool) {
+	addr := start(b)
+	tr := &http.Transport{MaxIdleConnsPerHost: 64}
+	defer tr.CloseIdleConnections()
+	body := fmt.Sprintf(`{"model":"bench","stream":%v,"messages":[{"role":"user","content":%q}]}`, stream, strings.Repeat("dolor sit amet ", 60))
+	b.ReportAllocs()
+	for b.Loop() {
+		req, _ := http.NewRequest(http.MethodPost, "http://"+addr+"/v1/chat/completions", strings.NewReader(body))
+		resp, err := tr.RoundTrip(req)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+			b.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+}
+
+func BenchmarkWhole(b *testing.B)  { run(b, false) }
+func BenchmarkStream(b *testing.B) { run(b, true) }
