@@ -6,43 +6,43 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/dreyhq/drey"
 	"github.com/dreyhq/drey/internal/api"
 	"github.com/dreyhq/drey/internal/config"
 	"github.com/dreyhq/drey/internal/daemon"
 )
 
+// zeroConfig is the daemon's word for the source where there is no file.
+const zeroConfig = "zero-config"
+
 func configCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "config",
-		Short: "Check, show and describe the configuration",
-		Args:  noArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Use:     "config",
+		Short:   "Check, show and describe the configuration",
+		Example: "  drey config check\n  drey config show > ~/.drey/drey.yaml\n  drey config reload",
+		Args:    noArgs,
+		RunE:    showHelp,
 	}
-	cmd.AddCommand(configCheck(c), configShow(c), configReload(c),
-		printer(c, "schema", "Print the JSON Schema of drey.yaml", config.Schema),
-		printer(c, "reference", "Print the manual of every key of drey.yaml", config.Reference))
+	cmd.AddCommand(configCheck(c), configShow(c), configReload(c), configSchema(c), configReference(c))
 	return cmd
 }
 
-// printer is a command that prints what a function returns.
-func printer(c *cli, name, short string, text func() []byte) *cobra.Command {
-	return &cobra.Command{
-		Use: name, Short: short, Args: noArgs,
-		RunE: func(*cobra.Command, []string) error {
-			_, err := c.stdout.Write(text())
-			return err
-		},
-	}
+// checkReport is what `drey config check --json` prints.
+type checkReport struct {
+	OK       bool        `json:"ok"`
+	Source   string      `json:"source,omitempty"` // of a good one; a fault names its place
+	Warnings []string    `json:"warnings,omitempty"`
+	Errors   []api.Field `json:"errors,omitempty"`
 }
 
 func configCheck(c *cli) *cobra.Command {
 	return &cobra.Command{
-		Use:     "check [FILE]",
-		Short:   "Check a configuration and say all that is wrong with it",
-		Long:    "Check a configuration: exit 0 if it is good, 2 if it is not, with every fault at its place and what to do about it.",
-		Example: "  drey config check\n  drey config check ./drey.yaml --json",
-		Args:    atMostOneArg,
+		Use:   "check [FILE]",
+		Short: "Check a configuration and say all that is wrong with it",
+		Long: `Check a configuration: exit 0 if it is good, 2 if it is not, with every fault at
+its place and what to do about it.`,
+		Example:           "  drey config check\n  drey config check ./drey.yaml --json",
+		Args:              atMostOneArg,
+		ValidArgsFunction: completeYAML,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts, err := c.daemonOptions()
 			if err != nil {
@@ -51,37 +51,28 @@ func configCheck(c *cli) *cobra.Command {
 			if len(args) == 1 {
 				opts.Config = args[0]
 			}
-			_, source, warnings, err := daemon.Show(cmd.Context(), opts)
+			f, source, warnings, err := daemon.Show(cmd.Context(), opts)
 			if c.json {
-				report := map[string]any{"ok": err == nil, "source": source, "warnings": warnings, "errors": daemon.ConfigFields(err)}
-				if perr := c.printJSON(report); perr != nil {
+				report := checkReport{OK: err == nil, Source: source, Warnings: warnings, Errors: daemon.ConfigFields(err)}
+				if perr := c.printJSON(report); perr != nil || err == nil {
 					return perr
 				}
-				if err != nil {
-					return exitStatus(exitUsage)
-				}
-				return nil
+				return exitStatus(exitCode(err))
+			}
+			if err != nil {
+				return err
 			}
 			for _, w := range warnings {
 				fmt.Fprintf(c.stderr, "warning: %s\n", w)
 			}
-			if err != nil {
-				for _, f := range daemon.ConfigFields(err) {
-					fmt.Fprintln(c.stderr, fieldLine(f))
-				}
-				return exitStatus(exitUsage)
+			if source == zeroConfig {
+				fmt.Fprintf(c.stdout, "no configuration file: what was found on this machine is good (providers %d; see `drey config show`)\n", len(f.Providers))
+				return nil
 			}
 			fmt.Fprintf(c.stdout, "%s is good\n", source)
 			return nil
 		},
 	}
-}
-
-func fieldLine(f api.Field) string {
-	if f.Path == "" {
-		return f.Message
-	}
-	return f.Path + ": " + f.Message
 }
 
 func configShow(c *cli) *cobra.Command {
@@ -90,8 +81,8 @@ func configShow(c *cli) *cobra.Command {
 		Use:   "show",
 		Short: "Print the configuration as a file to keep, or every value in force",
 		Long: `Print the configuration as a file: without one, what was found on this machine,
-ready to be kept as drey.yaml. With --effective every value in force and where
-it came from. Secrets are shown as references, never as values.`,
+ready to be kept as drey.yaml. With --effective or --json every value in force
+and where it came from. Secrets are shown as references, never as values.`,
 		Example: "  drey config show > ~/.drey/drey.yaml\n  drey config show --effective",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -99,16 +90,19 @@ it came from. Secrets are shown as references, never as values.`,
 			if err != nil {
 				return err
 			}
-			f, source, _, err := daemon.Show(cmd.Context(), opts)
+			f, source, warnings, err := daemon.Show(cmd.Context(), opts)
 			if err != nil {
 				return err
+			}
+			for _, w := range warnings {
+				fmt.Fprintf(c.stderr, "warning: %s\n", w)
 			}
 			switch {
 			case c.json:
 				return c.printJSON(map[string]any{"source": source, "settings": f.Effective()})
 			case effective:
 				for _, s := range f.Effective() {
-					fmt.Fprintf(c.stdout, "%-44s %-28s # %s\n", s.Path, s.Value, s.Source)
+					fmt.Fprintf(c.stdout, "%-44s %-28s # %s\n", s.Path, printable(s.Value), s.Source)
 				}
 				return nil
 			default:
@@ -124,10 +118,11 @@ it came from. Secrets are shown as references, never as values.`,
 
 func configReload(c *cli) *cobra.Command {
 	return &cobra.Command{
-		Use:   "reload",
-		Short: "Have the daemon read its configuration again",
-		Long:  "Have the daemon read its configuration again. A bad file changes nothing; its faults are printed.",
-		Args:  noArgs,
+		Use:     "reload",
+		Short:   "Have the daemon read its configuration again",
+		Long:    "Have the daemon read its configuration again. A bad file changes nothing; its faults are printed.",
+		Example: "  drey config check && drey config reload",
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cl, err := c.dial(cmd.Context())
 			if err != nil {
@@ -136,9 +131,6 @@ func configReload(c *cli) *cobra.Command {
 			defer cl.Close()
 			r, err := cl.Reload(cmd.Context())
 			if err != nil {
-				for _, f := range daemon.ConfigFields(err) {
-					fmt.Fprintln(c.stderr, fieldLine(f))
-				}
 				return err
 			}
 			if c.json {
@@ -153,33 +145,49 @@ func configReload(c *cli) *cobra.Command {
 	}
 }
 
-// daemonOptions are what a command needs to see the configuration as the
-// daemon would.
-func (c *cli) daemonOptions() (daemon.Options, error) {
-	home, err := c.homePath()
-	if err != nil {
-		return daemon.Options{}, err
+func configSchema(c *cli) *cobra.Command {
+	return &cobra.Command{
+		Use:     "schema",
+		Short:   "Print the JSON Schema of drey.yaml",
+		Example: "  drey config schema > drey.schema.json\n  # then, first in drey.yaml:  # yaml-language-server: $schema=drey.schema.json",
+		Args:    noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := c.stdout.Write(config.Schema())
+			return err
+		},
 	}
-	return daemon.Options{
-		Version: build().Version, Home: home, Config: c.config,
-		Env: func(name string) (string, bool) { v := c.getenv(name); return v, v != "" },
-	}, nil
 }
 
-// getenv looks up a variable of the process.
-func (c *cli) getenv(name string) string { return os.Getenv(name) }
-
-var (
-	noArgs       = usageArgs(cobra.NoArgs)
-	atMostOneArg = usageArgs(cobra.MaximumNArgs(1))
-)
-
-// usageArgs makes wrong arguments errors of usage.
-func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return usageError{&drey.Error{Op: "arguments", Err: err, Hint: "see `" + cmd.CommandPath() + " --help`"}}
-		}
-		return nil
+func configReference(c *cli) *cobra.Command {
+	return &cobra.Command{
+		Use:     "reference",
+		Short:   "Print the manual of every key of drey.yaml",
+		Long:    "Print the manual of every key of drey.yaml, as Markdown; with --json as one object with the text in it.",
+		Example: "  drey config reference | less",
+		Args:    noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if c.json {
+				return c.printJSON(map[string]string{"markdown": string(config.Reference())})
+			}
+			_, err := c.stdout.Write(config.Reference())
+			return err
+		},
 	}
+}
+
+// daemonOptions are what a daemon of this home would start with.
+func (c *cli) daemonOptions() (daemon.Options, error) {
+	opts := c.base
+	home, err := c.homePath()
+	opts.Home, opts.Config = home, c.config
+	return opts, err
+}
+
+// getenv looks up a variable as the daemon will.
+func (c *cli) getenv(name string) string {
+	if c.base.Env == nil {
+		return os.Getenv(name)
+	}
+	v, _ := c.base.Env(name)
+	return v
 }

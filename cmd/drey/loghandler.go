@@ -5,8 +5,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -133,32 +131,3 @@ const (
 	red    = "31"
 	yellow = "33"
 )
-
-// quoted is a value as it stands behind a key: bare where that is clear.
-func quoted(s string) string {
-	bare := s != "" && !strings.ContainsFunc(s, func(r rune) bool {
-		return r == ' ' || r == '=' || r == '"' || !strconv.IsPrint(r)
-	})
-	if bare {
-		return s
-	}
-	return strconv.Quote(s)
-}
-
-// printable shows what a terminal would obey instead of printing: texts of
-// upstreams and clients end up in what drey prints.
-func printable(s string) string {
-	if !slices.ContainsFunc([]rune(s), func(r rune) bool { return !strconv.IsPrint(r) }) {
-		return s
-	}
-	var b strings.Builder
-	for _, r := range s {
-		if strconv.IsPrint(r) {
-			b.WriteRune(r)
-			continue
-		}
-		q := strconv.QuoteRune(r)
-		b.WriteString(q[1 : len(q)-1])
-	}
-	return b.String()
-}

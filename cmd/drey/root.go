@@ -3,12 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -84,12 +84,7 @@ daemon holds the home; 124 time over.`,
 		Args:              noArgs,
 		RunE:              showHelp,
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		if errors.Is(err, errHelp) {
-			return err
-		}
-		return usage(cmd, err)
-	})
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, err) })
 	flags := root.PersistentFlags()
 	flags.StringVar(&c.home, "home", "", "where drey keeps its state (default $DREY_HOME, else ~/.drey)")
 	flags.StringVar(&c.config, "config", "", "configuration file (default $DREY_CONFIG, else drey.yaml in the home)")
@@ -117,7 +112,7 @@ func helpCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			found, rest, err := cmd.Root().Find(args)
 			if err != nil || len(rest) > 0 {
-				return usage(found, fmt.Errorf("there is no command %q", args))
+				return usage(found, fmt.Errorf("unknown command %q", strings.Join(args, " ")), rest...)
 			}
 			found.InitDefaultHelpFlag()
 			return found.Help()

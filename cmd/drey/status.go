@@ -19,17 +19,32 @@ import (
 	"github.com/dreyhq/drey/internal/statedir"
 )
 
+// presence and absence are what `drey status --json` prints.
+type presence struct {
+	Running bool `json:"running"`
+	api.Status
+}
+
+type absence struct {
+	Running bool   `json:"running"`
+	Home    string `json:"home"`
+	// HolderPID is the process that holds the home and does not answer: a
+	// daemon that starts or stops. 0 = nobody holds it.
+	HolderPID int `json:"holder_pid,omitempty"`
+}
+
 func statusCommand(c *cli) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
 		Short: "Show what runs: providers, profiles, traffic",
 		Long: `Show the daemon in one look. It starts nothing: where no daemon runs it says
-"not running" and exits 0.`,
+"not running" and exits 0. One that is starting is waited for, two seconds at
+most.`,
 		Example: "  drey status\n  drey status --json | jq .providers",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cl, err := c.dial(cmd.Context())
-			if noDaemon(err) {
+			if codeOf(err) == client.CodeNoDaemon {
 				return c.notRunning()
 			}
 			if err != nil {
@@ -41,7 +56,7 @@ func statusCommand(c *cli) *cobra.Command {
 				return err
 			}
 			if c.json {
-				return c.printJSON(s)
+				return c.printJSON(presence{true, s})
 			}
 			printStatus(c.stdout, s, time.Now())
 			return nil
@@ -59,12 +74,12 @@ func (c *cli) notRunning() error {
 	if err != nil {
 		return err
 	}
-	if held {
-		return &drey.Error{Op: "status", Err: fmt.Errorf("a drey (pid %d) holds the home and its control socket is silent", holder.PID),
-			Hint: "it may be starting or stopping; try again in a moment"}
-	}
 	if c.json {
-		return c.printJSON(map[string]any{"running": false, "home": home})
+		return c.printJSON(absence{Home: home, HolderPID: holder.PID})
+	}
+	if held {
+		fmt.Fprintf(c.stdout, "starting or stopping (pid %d, home %s)\n", holder.PID, home)
+		return nil
 	}
 	fmt.Fprintf(c.stdout, "not running (home %s)\n", home)
 	return nil
@@ -77,7 +92,11 @@ func printStatus(w io.Writer, s api.Status, now time.Time) {
 	for _, o := range slices.Sorted(maps.Keys(s.Requests.Outcomes)) {
 		fmt.Fprintf(w, "  %s %d", o, s.Requests.Outcomes[o])
 	}
-	fmt.Fprintf(w, "  in flight %d\n\n", s.Requests.InFlight)
+	fmt.Fprintf(w, "  in flight %d", s.Requests.InFlight)
+	if n := s.Requests.Dropped; n > 0 {
+		fmt.Fprintf(w, "  rows lost %d", n)
+	}
+	fmt.Fprint(w, "\n\n")
 
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "PROVIDER\tCLASS\tWIRE\tMODEL\tNOW\tOK\tFAILED\tLAST ERROR")
@@ -88,18 +107,23 @@ func printStatus(w io.Writer, s api.Status, now time.Time) {
 		}
 		last := "-"
 		if p.LastError != nil {
-			last = fmt.Sprintf("%s %s", p.LastError.Class, p.LastError.Text)
+			last = printable(cut(p.LastError.Class.String()+" "+p.LastError.Text, 80))
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\n", p.ID, p.Class, p.Wire, dash(p.Model), providerNow(p, now), p.Successes, failed, last)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\n", p.ID, p.Class, p.Wire, printable(dash(p.Model)), providerNow(p, now), p.Successes, failed, last)
 	}
-	fmt.Fprintln(t, "\t")
+	t.Flush()
+	fmt.Fprintln(w)
 	fmt.Fprintln(t, "PROFILE\tREADY\tCHAIN")
 	for _, p := range s.Profiles {
 		name := string(p.ID)
 		if p.ID == s.DefaultProfile {
 			name += " (default)"
 		}
-		fmt.Fprintf(t, "%s\t%v\t%s\n", name, p.Ready, chainText(p.Chain))
+		ready := "no"
+		if p.Ready {
+			ready = "yes"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\n", name, ready, chainText(p.Chain))
 	}
 	t.Flush()
 }
@@ -134,15 +158,6 @@ func chainText(chain [][]drey.ProviderID) string {
 	return strings.Join(places, " > ")
 }
 
-func span(d time.Duration) string { return drey.Duration(d.Round(time.Second)).String() }
-
-func dash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
-}
-
 // homePath finds the home: --home, $DREY_HOME, ~/.drey.
 func (c *cli) homePath() (string, error) {
 	return statedir.Root(func(name string) string {
@@ -153,7 +168,12 @@ func (c *cli) homePath() (string, error) {
 	})
 }
 
-// dial connects to the daemon of the home.
+// dialAgain is how often a daemon that starts is looked for.
+const dialAgain = 50 * time.Millisecond
+
+// dial connects to the daemon of the home. One that holds the home and does not
+// answer may be starting: it is waited for as long as the cli has patience.
+// Where nobody answers the error's code is client.CodeNoDaemon.
 func (c *cli) dial(ctx context.Context) (*client.Client, error) {
 	home, err := c.homePath()
 	if err != nil {
@@ -163,10 +183,26 @@ func (c *cli) dial(ctx context.Context) (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return client.Dial(ctx, socket)
-}
-
-func noDaemon(err error) bool {
-	e, ok := errors.AsType[*drey.Error](err)
-	return ok && e.Code == client.CodeNoDaemon
+	for deadline := time.Now().Add(c.patience); ; {
+		cl, err := client.Dial(ctx, socket)
+		if codeOf(err) != client.CodeNoDaemon {
+			return cl, err
+		}
+		holder, held, lerr := statedir.Locked(statedir.At(home).Lock())
+		if lerr != nil || !held {
+			return nil, errors.Join(err, lerr)
+		}
+		if !time.Now().Before(deadline) {
+			return nil, &drey.Error{
+				Class: drey.Transport, Code: client.CodeNoDaemon,
+				Err:  fmt.Errorf("a drey (pid %d) holds the home %s and its control socket is silent", holder.PID, home),
+				Hint: "it is starting or stopping; try again in a moment",
+			}
+		}
+		select {
+		case <-time.After(dialAgain):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }

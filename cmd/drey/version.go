@@ -34,7 +34,7 @@ func build() buildInfo {
 		for _, s := range info.Settings {
 			switch {
 			case s.Key == "vcs.revision" && b.Commit == "":
-				b.Commit = s.Value
+				b.Commit = s.Value[:min(12, len(s.Value))] // as the Makefile writes it
 			case s.Key == "vcs.time" && b.Date == "":
 				b.Date = s.Value
 			}
@@ -48,9 +48,10 @@ func build() buildInfo {
 
 func versionCommand(c *cli) *cobra.Command {
 	return &cobra.Command{
-		Use:   "version",
-		Short: "Say which drey this is",
-		Args:  noArgs,
+		Use:     "version",
+		Short:   "Say which drey this is",
+		Example: "  drey version --json | jq -r .version",
+		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			b := build()
 			if c.json {

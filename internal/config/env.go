@@ -14,11 +14,16 @@ const (
 
 // Overlay puts the environment's values in place of the file's. It is for
 // files that were not parsed; Parse does it by itself. A blank variable counts
-// as not set. On error the File is unchanged in what the error names.
+// as not set. A value that the error names is left as it was.
 func (f *File) Overlay(env func(name string) (value string, ok bool)) error {
+	if f.origins == nil {
+		f.origins = map[string]Source{}
+	}
+	old, origin := f.DefaultProfile, f.origins["default_profile"]
 	errs := f.overlay(env)
-	if f.Profile(f.DefaultProfile) == nil && f.origins["default_profile"] == FromEnv {
-		errs = append(errs, &Error{Path: EnvProfile, Msg: "there is no profile " + quoteJSON(string(f.DefaultProfile)), Hint: didYouMean(string(f.DefaultProfile), f.profileNames(), "")})
+	if name := f.DefaultProfile; f.Profile(name) == nil && f.origins["default_profile"] == FromEnv {
+		errs = append(errs, &Error{Path: EnvProfile, Msg: "there is no profile " + quoteJSON(string(name)), Hint: didYouMean(string(name), f.profileNames(), "")})
+		f.DefaultProfile, f.origins["default_profile"] = old, origin
 	}
 	if len(errs) > 0 {
 		return errs

@@ -367,6 +367,9 @@ func TestEnvironment(t *testing.T) {
 				if err == nil || err.Error() != tt.want || gerr == nil || gerr.Error() != tt.want {
 					t.Errorf("Parse:   %v\nOverlay: %v\nwant     %s", err, gerr, tt.want)
 				}
+				if g.DefaultProfile != "default" {
+					t.Errorf("Overlay left %q behind", g.DefaultProfile)
+				}
 				return
 			}
 			if err != nil || gerr != nil {

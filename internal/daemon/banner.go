@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"strings"
 
@@ -11,10 +12,10 @@ import (
 
 // banner tells a person what was found and what a client should set.
 func (d *Daemon) banner() {
-	w := d.opts.Banner
-	if w == nil {
+	if d.opts.Banner == nil {
 		return
 	}
+	w := &strings.Builder{}
 	gen := d.conf.Load()
 	base := "http://" + clientAddr(d.tcp.Addr().String())
 	fmt.Fprintf(w, "drey %s serves on %s\n", d.opts.Version, base)
@@ -38,6 +39,7 @@ func (d *Daemon) banner() {
 	}
 	fmt.Fprintf(w, "  Claude Code:  ANTHROPIC_BASE_URL=%s ANTHROPIC_AUTH_TOKEN=%s claude\n", base, key)
 	fmt.Fprintf(w, "  OpenAI SDKs:  OPENAI_BASE_URL=%s/v1 OPENAI_API_KEY=%s\n", base, key)
+	_, _ = io.WriteString(d.opts.Banner, d.redactString(w.String())) // nobody reads it who cannot be written to
 }
 
 func providerLine(p gateway.ProviderView) string {

@@ -4,6 +4,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,8 +14,10 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,6 +27,7 @@ import (
 	"github.com/dreyhq/drey/internal/discover"
 	"github.com/dreyhq/drey/internal/events"
 	"github.com/dreyhq/drey/internal/gateway"
+	"github.com/dreyhq/drey/internal/redact"
 	"github.com/dreyhq/drey/internal/server"
 	"github.com/dreyhq/drey/internal/statedir"
 	"github.com/dreyhq/drey/internal/store/sqlite"
@@ -56,6 +60,15 @@ type Options struct {
 	// `drey demo`.
 	Look func(ctx context.Context) []discover.Found
 	Demo func(url string) (http.RoundTripper, error)
+
+	test seams
+}
+
+// seams are where this package's tests reach in; the zero value is the real
+// thing.
+type seams struct {
+	addr                  string // instead of listen.addr
+	lockWait, drain, look time.Duration
 }
 
 // The times of a start and a stop. Source: lifecycle.md §9, the defaults of
@@ -74,6 +87,7 @@ type Daemon struct {
 
 	home     statedir.Home
 	lock     *statedir.Lock
+	loader   *loader
 	store    *sqlite.Store
 	audit    *statedir.Log // nil if it is off
 	requests *statedir.Log // nil if it is off
@@ -82,15 +96,18 @@ type Daemon struct {
 	ledger   *gateway.Ledger
 	gateway  *gateway.Gateway
 	server   *server.Server
-	loader   *loader
 
 	scraped http.Handler // answers /metrics
 
 	tcp, unix, scrape net.Listener // scrape is nil without telemetry.metrics_listen
 
-	reloading sync.Mutex
+	hup     chan os.Signal // asks for a reload
+	strange chan struct{}  // holds one: there may be providers that have not been asked about themselves
+
+	reloading sync.Mutex // guards what loader remembers, and secrets
+	secrets   []string   // every secret that was ever in force
 	conf      atomic.Pointer[generation]
-	redactor  atomic.Pointer[redactor]
+	redactor  atomic.Pointer[redact.Redactor]
 }
 
 // Run starts a daemon, serves until ctx ends, and stops it in order. Errors
@@ -108,11 +125,11 @@ func Run(ctx context.Context, o Options) error {
 // listeners, store. What it has built when it fails is undone.
 func boot(ctx context.Context, o Options) (_ *Daemon, err error) {
 	restrictUmask()
-	d := &Daemon{opts: o, started: time.Now(), log: o.Log}
-	if d.log == nil {
-		d.log = slog.New(slog.DiscardHandler)
+	d := &Daemon{opts: o, started: time.Now(), log: slog.New(slog.DiscardHandler), hup: make(chan os.Signal, 1), strange: make(chan struct{}, 1)}
+	d.redactor.Store(redact.New())
+	if o.Log != nil {
+		d.log = slog.New(&redacting{o.Log.Handler(), d.redactString})
 	}
-	d.redactor.Store(newRedactor(nil))
 	var undo []func()
 	defer func() {
 		if err != nil {
@@ -125,7 +142,7 @@ func boot(ctx context.Context, o Options) (_ *Daemon, err error) {
 	if d.home, err = statedir.Open(o.Home); err != nil {
 		return nil, fmt.Errorf("make the home: %w", err)
 	}
-	if d.lock, err = statedir.WaitLock(ctx, d.home.Lock(), lockWait); err != nil {
+	if d.lock, err = statedir.WaitLock(ctx, d.home.Lock(), cmp.Or(o.test.lockWait, lockWait)); err != nil {
 		return nil, lockError(err)
 	}
 	undo = append(undo, d.lock.Release)
@@ -139,16 +156,25 @@ func boot(ctx context.Context, o Options) (_ *Daemon, err error) {
 		return nil, err
 	}
 	undo = append(undo, d.closeListeners)
+	d.loader.pinned = gen.file
+	d.know(gen)
 	d.adopt(gen)
 
 	d.store, err = sqlite.Open(ctx, sqlite.Options{Path: d.home.DB(), Lock: d.lock, Log: d.log, Fatal: d.fatal})
 	if err != nil {
 		return nil, err
 	}
-	undo = append(undo, func() { _ = d.store.Close() }) // the first error is the one to tell
+	undo = append(undo, func() {
+		for _, l := range d.logs() {
+			l.Close()
+		}
+		_ = d.store.Close() // the first error is the one to tell
+	})
 	if err := d.build(ctx, gen); err != nil {
 		return nil, err
 	}
+	// From here on the signal is a request and not the end of the process.
+	signal.Notify(d.hup, syscall.SIGHUP)
 	return d, nil
 }
 
@@ -212,6 +238,7 @@ func (d *Daemon) openLog(event, path string, maxMB, keep int) *statedir.Log {
 
 // restore lets totals go on where the last daemon left them.
 func (d *Daemon) restore(ctx context.Context) error {
+	d.log.Info("state-store-attached", "state_dir", d.home.Root())
 	saved, err := d.store.LoadCounters(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -223,14 +250,13 @@ func (d *Daemon) restore(ctx context.Context) error {
 	for _, name := range d.metrics.Restore(saved) {
 		d.log.Warn("state-dropped", "what", name, "error", "no counter of this name and labels")
 	}
-	d.log.Info("state-store-attached", "state_dir", d.home.Root())
 	return nil
 }
 
 // listen binds the doors.
 func (d *Daemon) listen(gen *generation) error {
 	var err error
-	addr := gen.file.Listen.Addr
+	addr := cmp.Or(d.opts.test.addr, gen.file.Listen.Addr)
 	if d.tcp, err = net.Listen("tcp", addr); err != nil {
 		return &drey.Error{Class: drey.Internal, Op: "listen on " + addr, Err: err,
 			Hint: "another program has this address; stop it, or set listen.addr in " + d.home.Config()}

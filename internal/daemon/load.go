@@ -40,7 +40,8 @@ type generation struct {
 // zeroConfig is what stands for a file where there is none.
 const zeroConfig = "zero-config"
 
-// loader makes generations. Its methods are called one at a time.
+// loader makes generations. load is called one at a time; find and changed may
+// be called beside it.
 type loader struct {
 	opts     Options
 	home     statedir.Home
@@ -48,6 +49,9 @@ type loader struct {
 	userHome string
 	find     func(ctx context.Context) []discover.Found
 	demo     func(url string) (http.RoundTripper, error)
+
+	pinned *config.File     // the first file: what of it only a restart changes; nil before there is one
+	local  []discover.Found // servers that zero-config has found before
 }
 
 func newLoader(o Options, home statedir.Home) *loader {
@@ -106,7 +110,39 @@ func (l *loader) load(ctx context.Context) (*generation, error) {
 		return nil, &drey.Error{Class: drey.Caller, Code: "config", Op: "read configuration", Err: err,
 			Hint: "the file was named by --config or DREY_CONFIG, so it must be there and readable"}
 	}
+	l.pin(gen)
 	return gen, l.compile(gen)
+}
+
+// pin keeps in force what only a restart changes, and lists what waits for one:
+// the keys that the configuration marks so, and those of what is opened once.
+// The comparison is with the first file and not with the last one, since a
+// change goes on waiting while the file is loaded again for other reasons.
+func (l *loader) pin(gen *generation) {
+	if l.pinned == nil {
+		return
+	}
+	was, now := l.pinned, *gen.file
+	gen.restart = config.NeedsRestart(was, gen.file)
+	for _, once := range []struct {
+		key      string
+		was, now any
+	}{
+		{"logs.audit", was.Logs.Audit, now.Logs.Audit},
+		{"logs.audit_max_mb", was.Logs.AuditMaxMB, now.Logs.AuditMaxMB},
+		{"logs.requests", was.Logs.Requests, now.Logs.Requests},
+		{"logs.requests_max_mb", was.Logs.RequestsMaxMB, now.Logs.RequestsMaxMB},
+		{"logs.keep", was.Logs.Keep, now.Logs.Keep},
+		{"telemetry.metrics", was.Telemetry.Metrics, now.Telemetry.Metrics},
+	} {
+		if once.was != once.now {
+			gen.restart = append(gen.restart, once.key)
+		}
+	}
+	level := now.Logs.Level
+	now.Listen, now.Store, now.Logs, now.Telemetry = was.Listen, was.Store, was.Logs, was.Telemetry
+	now.Logs.Level = level
+	gen.file = &now
 }
 
 // compile derives what the gateway and the doors are built from.

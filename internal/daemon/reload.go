@@ -3,22 +3,13 @@ package daemon
 import (
 	"context"
 	"errors"
-	"os"
-	"os/signal"
-	"path/filepath"
-	"syscall"
-	"time"
-
-	"github.com/fsnotify/fsnotify"
+	"fmt"
+	"net"
 
 	"github.com/dreyhq/drey"
 	"github.com/dreyhq/drey/internal/api"
 	"github.com/dreyhq/drey/internal/config"
 )
-
-// quiet is how long the file must have been left alone before it is read:
-// editors write in several steps. Source: gateway.md §2.
-const quiet = 200 * time.Millisecond
 
 // Reload reads the configuration again. The whole new generation is built and
 // checked before anything is swapped; a bad one changes nothing.
@@ -28,6 +19,10 @@ func (d *Daemon) Reload(ctx context.Context) (api.Reload, error) {
 	last := d.conf.Load()
 	gen, err := d.loader.load(ctx)
 	if err == nil {
+		err = d.exposed(gen)
+	}
+	if err == nil {
+		d.know(gen)
 		err = d.gateway.Reload(gen.settings)
 	}
 	if err != nil {
@@ -45,10 +40,13 @@ func (d *Daemon) Reload(ctx context.Context) (api.Reload, error) {
 			Hint: "mend it and reload; `drey config check` tells the same without a daemon", Fields: fields,
 		}
 	}
-	gen.restart = config.NeedsRestart(last.file, gen.file)
 	d.adopt(gen)
 	d.server.SetDoors(gen.doors)
 	d.loaded(gen)
+	select {
+	case d.strange <- struct{}{}:
+	default: // somebody will look already
+	}
 	return api.Reload{Source: gen.source, LoadedAt: drey.FormatTime(gen.at), NeedsRestart: gen.restart}, nil
 }
 
@@ -75,10 +73,19 @@ func ConfigFields(err error) []api.Field {
 	return out
 }
 
+// exposed refuses a generation without keys as long as the door stands open
+// beyond this machine: the file may have taken back its address together with
+// the keys, but that waits for a restart.
+func (d *Daemon) exposed(gen *generation) error {
+	addr, ok := d.tcp.Addr().(*net.TCPAddr)
+	if len(gen.doors.Keys) > 0 || !ok || addr.IP.IsLoopback() {
+		return nil
+	}
+	return fmt.Errorf("keys: there are none, and this daemon listens on %s, beyond this machine, until it is restarted; keep a key, or restart it", addr)
+}
+
 // adopt puts a generation in force as far as the daemon itself is concerned.
-// What it says of its secrets holds before anything can show them.
 func (d *Daemon) adopt(gen *generation) {
-	d.redactor.Store(newRedactor(gen.secrets))
 	if d.opts.Level != nil {
 		d.opts.Level.Set(slogLevel(gen.file.Logs.Level))
 	}
@@ -98,85 +105,4 @@ func (d *Daemon) loaded(gen *generation) {
 		d.log.Warn("config-needs-restart", "keys", gen.restart)
 	}
 	d.emit(drey.Info, "config-loaded", fields...)
-}
-
-// watch reloads when the configuration's file changes and on SIGHUP. Without
-// file notification SIGHUP and the control API are left.
-func (d *Daemon) watch(ctx context.Context) error {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
-
-	// The directory is watched and not the file: editors replace it.
-	path := d.loader.path()
-	var changes <-chan fsnotify.Event
-	if w, err := fsnotify.NewWatcher(); err != nil {
-		d.log.Warn("config-not-watched", "error", err)
-	} else {
-		defer w.Close()
-		if err := w.Add(filepath.Dir(path)); err != nil {
-			d.log.Warn("config-not-watched", "path", path, "error", err)
-		}
-		changes = w.Events
-	}
-	settled := time.NewTimer(time.Hour)
-	settled.Stop()
-	defer settled.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case ev := <-changes:
-			if filepath.Clean(ev.Name) == filepath.Clean(path) && !ev.Has(fsnotify.Chmod) {
-				settled.Reset(quiet)
-			}
-			continue
-		case <-settled.C:
-			if !d.loader.changed(d.conf.Load()) {
-				continue
-			}
-		case <-hup:
-		}
-		if _, err := d.Reload(ctx); err == nil {
-			d.gateway.Learn(ctx)
-		} // else config-rejected has told it
-	}
-}
-
-const (
-	// lookAgain is how often zero-config looks for local servers while there
-	// is none. Source: gateway.md §4.
-	lookAgain = 30 * time.Second
-	// learnAgain is how often servers are asked that have not told their
-	// window yet: one that was down, or whose model is not loaded.
-	learnAgain = time.Minute
-)
-
-// learn asks servers for their windows, and without a configuration looks for
-// new ones.
-func (d *Daemon) learn(ctx context.Context) error {
-	d.gateway.Learn(ctx)
-	learn, look := time.NewTicker(learnAgain), time.NewTicker(lookAgain)
-	defer learn.Stop()
-	defer look.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-learn.C:
-			d.gateway.Learn(ctx)
-		case <-look.C:
-			gen := d.conf.Load()
-			if !gen.looking {
-				continue
-			}
-			if !hasLocal(d.loader.find(ctx)) || ctx.Err() != nil {
-				continue
-			}
-			if _, err := d.Reload(ctx); err == nil {
-				d.gateway.Learn(ctx)
-				d.banner()
-			}
-		}
-	}
 }

@@ -1,8 +1,10 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/dreyhq/drey"
 	"github.com/dreyhq/drey/internal/server"
+	"github.com/dreyhq/drey/internal/statedir"
 )
 
 // layer is a group of parts that end together: its context is cancelled, and
@@ -79,8 +82,9 @@ func (d *Daemon) serve(ctx context.Context) error {
 		d.log.Error("part-failed", "error", err)
 	}
 
-	chores.stop()
+	chores.cancel() // and waited for behind closed doors
 	hurried := d.drain()
+	chores.stop()
 	doors.stop()
 	books.stop() // requests are written down, sums are saved
 	d.gateway.Close()
@@ -101,6 +105,17 @@ func (d *Daemon) serve(ctx context.Context) error {
 	return err
 }
 
+// logs are the logs that are on.
+func (d *Daemon) logs() []*statedir.Log {
+	var on []*statedir.Log
+	for _, l := range []*statedir.Log{d.audit, d.requests} {
+		if l != nil {
+			on = append(on, l)
+		}
+	}
+	return on
+}
+
 // errHurried says that answers were cut because the stop was asked for twice.
 var errHurried = &drey.Error{Op: "stop", Err: errors.New("answers under way were cut, because the stop was asked for twice")}
 
@@ -108,21 +123,20 @@ var errHurried = &drey.Error{Op: "stop", Err: errors.New("answers under way were
 // most; what is left then is cut, and told so. It reports whether somebody was
 // in a hurry.
 func (d *Daemon) drain() (hurried bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	most := cmp.Or(d.opts.test.drain, drainTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), most)
+	var wg sync.WaitGroup
+	defer wg.Wait()
 	defer cancel()
-	if d.opts.Hurry != nil {
-		done := make(chan struct{})
-		defer close(done)
-		go func() {
-			select {
-			case <-d.opts.Hurry:
-				cancel()
-			case <-done:
-			}
-		}()
-	}
+	wg.Go(func() {
+		select {
+		case <-d.opts.Hurry: // nil waits for ever
+			cancel()
+		case <-ctx.Done():
+		}
+	})
 	if n := d.server.InFlight(); n > 0 {
-		d.log.Info("draining", "in_flight", n, "timeout", drainTimeout.String())
+		d.log.Info("draining", "in_flight", n, "timeout", most.String())
 	}
 	if err := d.server.Drain(ctx); err != nil {
 		d.log.Warn("drain-ended", "error", err)
@@ -136,7 +150,10 @@ func (d *Daemon) drain() (hurried bool) {
 func (d *Daemon) serveMetrics(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", d.scraped)
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	srv := &http.Server{
+		Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: time.Minute, IdleTimeout: 3 * time.Minute,
+		ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
+	}
 	stop := context.AfterFunc(ctx, func() { _ = srv.Close() }) // a scrape can be repeated
 	defer stop()
 	if err := srv.Serve(d.scrape); !errors.Is(err, http.ErrServerClosed) {

@@ -2,9 +2,6 @@ package daemon
 
 import (
 	"context"
-	"fmt"
-	"strconv"
-	"strings"
 
 	"github.com/dreyhq/drey"
 	"github.com/dreyhq/drey/internal/config"
@@ -14,43 +11,40 @@ import (
 // zeroConfig makes a configuration of what is found: local servers first, then
 // keys in the environment, which stay off until paid providers are allowed.
 // Where there is neither, the built-in demo answers.
-//
-// It is written as a file and read like any other, so that one decoder holds
-// for both, and what `drey config show` prints is what is in force.
 func (l *loader) zeroConfig(ctx context.Context, gen *generation) error {
 	found := l.find(ctx)
+	if hasLocal(found) {
+		l.local = slices.DeleteFunc(slices.Clone(found), func(f discover.Found) bool { return f.Price != drey.Local })
+	} else {
+		// A server that was found once is a provider from then on: that it does
+		// not answer now is for the gateway to live with, and no reason to
+		// bring the demo back.
+		found = slices.Concat(l.local, found)
+	}
 	gen.looking = !hasLocal(found)
 	if len(found) == 0 {
 		gen.demo = true
 		found = []discover.Found{{Name: "demo", URL: "demo:echo", Wire: drey.WireChat}}
 	}
-	var b strings.Builder
-	var chain []string
-	b.WriteString("providers:\n")
+	gen.file = config.Default()
+	var chain []drey.ProviderID
 	for _, f := range found {
 		wire := config.WireOpenAI
 		if f.Wire == drey.WireAnthropic {
 			wire = config.WireAnthropic
 		}
-		fmt.Fprintf(&b, "  %q:\n    wire: %s\n    url: %q\n    class: %s\n", f.Name, wire, f.URL, f.Price)
-		if f.Model != "" {
-			fmt.Fprintf(&b, "    model: %q\n", f.Model)
+		url, err := config.NormalizeURL(wire, f.URL)
+		if err != nil {
+			return err
 		}
-		if f.KeyEnv != "" {
-			fmt.Fprintf(&b, "    key: env:%s\n", f.KeyEnv)
-		}
-		if f.ContextTokens > 0 {
-			fmt.Fprintf(&b, "    context_tokens: %d\n", f.ContextTokens)
-		}
-		chain = append(chain, strconv.Quote(f.Name))
+		p := config.NewProvider(drey.ProviderID(f.Name), url, wire)
+		p.Model, p.Class, p.ContextTokens = f.Model, f.Price, f.ContextTokens
+		p.Key.Secret.Env = f.KeyEnv
+		gen.file.Providers = append(gen.file.Providers, p)
+		chain = append(chain, p.Name)
 	}
-	fmt.Fprintf(&b, "profiles:\n  default:\n    chain: [%s]\n", strings.Join(chain, ", "))
-	file, _, err := config.Parse(zeroConfig, []byte(b.String()), config.Options{Env: l.env, Home: l.userHome})
-	if err != nil {
-		return err
-	}
-	gen.file = file
-	return nil
+	gen.file.Profiles = append(gen.file.Profiles, config.NewProfile("default", chain...))
+	return gen.file.Overlay(l.env)
 }
 
 func hasLocal(found []discover.Found) bool {

@@ -434,10 +434,19 @@ func TestCloseEndsWhatIsInProgress(t *testing.T) {
 	if _, err := up.WaitCalls(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
+	up.opts.Script = Always(Text("nobody reads this"))
+	resp, err := c.Post("http://x"+chatPath, "", strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	up.Close()
 	if g := <-done; g.err == nil {
 		t.Errorf("answered: %+v", g)
 	}
+	if _, err := io.ReadAll(resp.Body); !isCutOff(err) {
+		t.Errorf("the body ends with %v", err)
+	}
+	resp.Body.Close()
 	if g := post(t.Context(), c, "http://x"+chatPath, "{}"); !errors.Is(g.err, syscall.ECONNREFUSED) {
 		t.Errorf("after Close: %v", g.err)
 	}

@@ -45,9 +45,12 @@ func (u *Upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 	pr, pw := io.Pipe()
 	s := &process{pw: pw, header: http.Header{}, ready: make(chan struct{}), cancel: cancel}
 	stop := context.AfterFunc(ctx, func() { pw.CloseWithError(context.Cause(ctx)) })
+	// Close must free a handler whose caller neither reads nor closes.
+	release := context.AfterFunc(u.life, func() { pw.CloseWithError(io.ErrUnexpectedEOF) })
 	go func() {
 		defer u.wg.Done()
 		defer stop()
+		defer release()
 		u.serve(ctx, s, in)
 		s.finish(u.life.Err() != nil)
 	}()

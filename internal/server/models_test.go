@@ -5,8 +5,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/tidwall/gjson"
-
-	"github.com/dreyhq/drey"
 )
 
 // ids are the ids of a list of models.
@@ -52,18 +50,6 @@ func TestModels(t *testing.T) {
 					t.Errorf("%s with version %q: %d %s", id, version, r.StatusCode, r.body)
 				}
 			}
-		}
-	})
-	t.Run("a key sees what it may use", func(t *testing.T) {
-		l.SetDoors(Doors{Keys: []Key{{Name: "narrow", Secret: "s", Profiles: []drey.ProfileID{"dear"}}}})
-		r := l.ask("GET", "/v1/models", "", "x-api-key", "s")
-		for _, id := range r.ids() {
-			if id == "default" || id == "local" {
-				t.Errorf("%q is none of this key's: %v", id, r.ids())
-			}
-		}
-		if r := l.ask("GET", "/v1/models/default", "", "x-api-key", "s"); r.StatusCode != 404 {
-			t.Errorf("a model of another profile: %d", r.StatusCode)
 		}
 	})
 	t.Run("an empty list", func(t *testing.T) {

@@ -28,8 +28,9 @@ type answer[T any] struct {
 // nothing is the input of an operation without parameters.
 type nothing struct{}
 
-// paging are the parameters of every list.
-type paging struct {
+// Paging are the parameters of every list. huma reads embedded structs only
+// where their name is exported.
+type Paging struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"how many items a page has at most"`
 	Cursor string `query:"cursor" maxLength:"1024" doc:"next_cursor of the page before"`
 }
@@ -77,7 +78,7 @@ func (s *Server) reload(ctx context.Context, _ *nothing) (*answer[api.Reload], e
 
 // getProviders walks the providers by name, so that a reload in the middle of a
 // walk neither hides nor repeats one that stays.
-func (s *Server) getProviders(ctx context.Context, in *paging) (*answer[api.Providers], error) {
+func (s *Server) getProviders(ctx context.Context, in *Paging) (*answer[api.Providers], error) {
 	head, err := s.cfg.Journal.Head(ctx)
 	if err != nil {
 		return nil, s.refuseControl("providers", err)
@@ -103,7 +104,7 @@ func (s *Server) getProviders(ctx context.Context, in *paging) (*answer[api.Prov
 
 // requestsInput are the filters of GET /requests.
 type requestsInput struct {
-	paging
+	Paging
 	Profile  string `query:"profile" doc:"only this profile's"`
 	Provider string `query:"provider" doc:"only those that this provider served"`
 	Outcome  string `query:"outcome" enum:"ok,cancel,failed,failed_midstream,refused" doc:"only those that ended so"`

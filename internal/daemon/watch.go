@@ -1,0 +1,109 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// quiet is how long the file must have been left alone before it is read:
+// editors write in several steps. Source: gateway.md §2.
+const quiet = 200 * time.Millisecond
+
+// watch reloads when the configuration's file changes and on SIGHUP. Without
+// file notification SIGHUP and the control API are left.
+func (d *Daemon) watch(ctx context.Context) error {
+	defer signal.Stop(d.hup)
+	files := d.watched()
+	var changes <-chan fsnotify.Event
+	var troubles <-chan error
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		d.log.Warn("config-not-watched", "error", err)
+	} else {
+		defer w.Close()
+		for _, path := range files {
+			if err := w.Add(filepath.Dir(path)); err != nil {
+				d.log.Warn("config-not-watched", "path", path, "error", err)
+			}
+		}
+		changes, troubles = w.Events, w.Errors
+	}
+	settled := time.NewTimer(0) // it may have changed between boot's look and ours
+	defer settled.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case ev := <-changes:
+			if slices.Contains(files, filepath.Clean(ev.Name)) && !ev.Has(fsnotify.Chmod) {
+				settled.Reset(quiet)
+			}
+			continue
+		case err := <-troubles:
+			// Notifications were lost: the file itself has to tell.
+			d.log.Warn("config-watch-failed", "error", err)
+			settled.Reset(quiet)
+			continue
+		case <-settled.C:
+			if !d.loader.changed(d.conf.Load()) {
+				continue
+			}
+		case <-d.hup:
+		}
+		_, _ = d.Reload(ctx) // an event has told how it ended
+	}
+}
+
+// watched are the paths at which a change of the file shows: its own, and where
+// it is a link that of what it leads to. Their directories are watched and not
+// the files, because editors replace these.
+func (d *Daemon) watched() []string {
+	path := filepath.Clean(d.loader.path())
+	files := []string{path}
+	if real, err := filepath.EvalSymlinks(path); err == nil && real != path {
+		files = append(files, real)
+	}
+	return files
+}
+
+const (
+	// lookAgain is how often zero-config looks for local servers while there
+	// is none. Source: gateway.md §4.
+	lookAgain = 30 * time.Second
+	// learnAgain is how often servers are asked that have not told their
+	// window yet: one that was down, or whose model is not loaded.
+	learnAgain = time.Minute
+)
+
+// learn asks servers for their windows: at the start, after each reload and
+// every now and then those that have not told it. Without a configuration it
+// looks for new ones.
+func (d *Daemon) learn(ctx context.Context) error {
+	d.gateway.Learn(ctx)
+	learn, look := time.NewTicker(learnAgain), time.NewTicker(cmp.Or(d.opts.test.look, lookAgain))
+	defer learn.Stop()
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-learn.C:
+			d.gateway.Learn(ctx)
+		case <-d.strange:
+			d.gateway.Learn(ctx)
+		case <-look.C:
+			if !d.conf.Load().looking || !hasLocal(d.loader.find(ctx)) || ctx.Err() != nil {
+				continue
+			}
+			if _, err := d.Reload(ctx); err == nil {
+				d.banner()
+			}
+		}
+	}
+}
