@@ -46,11 +46,12 @@ func (s scenario) play(ctx context.Context, drey, claude, dir string) (log strin
 	said, err := s.work(ctx, d, claude, work, user)
 	if err == nil {
 		err = errors.Join(s.checkAgent(said, work), s.checkProvider("first", first.Calls(), s.firstSees),
-			s.checkProvider("second", second.Calls(), s.secondSees), s.checkRows(home))
+			s.checkProvider("second", second.Calls(), s.secondSees), s.checkRows(home), s.checkAudit(home))
 	}
 	if err != nil {
-		log = fmt.Sprintf("--- Claude Code\n%s\n--- the first provider saw\n%s--- the second provider saw\n%s--- drey serve\n%s\n--- requests.jsonl\n%s",
-			said, seen(first.Requests()), seen(second.Requests()), d.out.String(), readAll(filepath.Join(home, "requests.jsonl")))
+		log = fmt.Sprintf("--- Claude Code\n%s\n--- the first provider saw\n%s--- the second provider saw\n%s--- drey serve\n%s\n--- requests.jsonl\n%s--- audit.jsonl\n%s",
+			said, seen(first.Requests()), seen(second.Requests()), d.out.String(),
+			readAll(filepath.Join(home, "requests.jsonl")), readAll(filepath.Join(home, "audit.jsonl")))
 	}
 	return log, err
 }
@@ -157,6 +158,21 @@ func (s scenario) checkRows(home string) error {
 	}
 	if !slices.Equal(got, s.attempts) {
 		return fmt.Errorf("requests.jsonl tells the attempts %q, want %q", got, s.attempts)
+	}
+	return nil
+}
+
+// checkAudit wants one decision on record for each request that was passed from
+// one provider to another.
+func (s scenario) checkAudit(home string) error {
+	got, want := strings.Count(readAll(filepath.Join(home, "audit.jsonl")), `"event":"fallback-occurred"`), 0
+	for _, way := range s.attempts {
+		if strings.Contains(way, " ") {
+			want++
+		}
+	}
+	if got != want {
+		return fmt.Errorf("audit.jsonl holds %d times fallback-occurred, want %d", got, want)
 	}
 	return nil
 }

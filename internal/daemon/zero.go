@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"slices"
 
 	"github.com/dreyhq/drey"
 	"github.com/dreyhq/drey/internal/config"

@@ -52,7 +52,7 @@ func (u *Upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 		defer stop()
 		defer release()
 		u.serve(ctx, s, in)
-		s.finish(u.life.Err() != nil)
+		s.finish(ctx, u.life.Err() != nil)
 	}()
 
 	select {
@@ -144,9 +144,11 @@ func (p *process) lose(how Loss) {
 }
 
 // finish ends the body when the handler has returned.
-func (p *process) finish(closed bool) {
+func (p *process) finish(ctx context.Context, closed bool) {
 	switch {
 	case p.isLost:
+	case ctx.Err() != nil: // the caller is gone, and must not see a proper end
+		_ = p.pw.CloseWithError(context.Cause(ctx)) // never fails
 	case closed:
 		p.lose(FIN)
 	default:

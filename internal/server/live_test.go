@@ -470,6 +470,7 @@ func TestAReaderThatFallsBehindIsToldAndLeft(t *testing.T) {
 	w := &memory{header: http.Header{}, block: make(chan struct{})}
 	bubble(t, w, func(bus *events.Bus) {
 		w.block <- struct{}{} // the place
+		synctest.Wait()       // it listens now
 		for range 1200 {
 			bus.Emit(event("shown"))
 		}
