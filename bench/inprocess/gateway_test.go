@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -21,12 +22,14 @@ import (
 const frame = `data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"bench","choices":[{"index":0,"delta":{"content":"lorem "},"finish_reason":null}]}` + "\n\n"
 
 // start runs a daemon in front of an upstream that answers at once.
-func start(b *testing.B) (addr string) {
+func start(b testing.TB) (addr string) {
 	whole := []byte(`{"id":"c","object":"chat.completion","created":1,"model":"bench","choices":[{"index":0,"message":{"role":"assistant","content":"` +
 		strings.Repeat("lorem ipsum ", 70) + `"},"finish_reason":"stop"}],"usage":{"prompt_tokens":200,"completion_tokens":200,"total_tokens":400}}`)
 	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		if !strings.Contains(string(body), `"stream":true`) {
+		head, body := make([]byte, 256), r.Body
+		n, _ := io.ReadFull(body, head)
+		_, _ = io.Copy(io.Discard, body)
+		if !strings.Contains(string(head[:n]), `"stream":true`) {
 			w.Header().Set("Content-Type", "application/json")
 			w.Write(whole)
 			return
@@ -91,3 +94,34 @@ func run(b *testing.B, stream bool) {
 
 func BenchmarkWhole(b *testing.B)  { run(b, false) }
 func BenchmarkStream(b *testing.B) { run(b, true) }
+
+// TestLongPromptIsNotCopied holds what a prompt of 1 MB costs in memory over
+// the whole way: one buffer, and no second copy of it.
+func TestLongPromptIsNotCopied(t *testing.T) {
+	addr := start(t)
+	text := strings.Repeat("dolor sit amet ", 70_000)
+	body := fmt.Sprintf(`{"model":"claude-x","messages":[{"role":"user","content":%q}]}`, text)
+	send := func() {
+		resp, err := http.Post("http://"+addr+"/v1/chat/completions", "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != 200 {
+			t.Fatal(resp.Status, err)
+		}
+	}
+	send() // connections and buffers that stay
+	var before, after runtime.MemStats
+	const n = 20
+	runtime.ReadMemStats(&before)
+	for range n {
+		send()
+	}
+	runtime.ReadMemStats(&after)
+	perRequest := float64(after.TotalAlloc-before.TotalAlloc) / n / float64(len(body))
+	if perRequest > 1.5 {
+		t.Errorf("a request allocates %.2f times its body; the limit is 1.5", perRequest)
+	}
+	t.Logf("%.2f times the body", perRequest)
+}

@@ -122,7 +122,7 @@ func measure() {
 	defer stopUp()
 	proxy, stopProxy := start(self, "-role", "proxy", "-target", "http://"+up)
 	defer stopProxy()
-	drey, stopDrey := startDrey(up)
+	drey, pid, stopDrey := startDrey(up)
 	defer stopDrey()
 
 	fmt.Printf("%s/%s, %d cores, %s; %d pairs of %s windows; medians (min to max of the pairs)\n\n",
@@ -161,6 +161,54 @@ func measure() {
 			fmt.Printf("%-36s %14d %14d\n", "  answers cut", cutA, cutB)
 		}
 	}
+	crowd(drey, pid, 1000)
+}
+
+// crowd opens many streams at once and counts what each of them gets.
+func crowd(addr string, pid, streams int) {
+	tr := &http.Transport{MaxIdleConnsPerHost: streams}
+	defer tr.CloseIdleConnections()
+	body := request(true)
+	want := bytes.Join(frames, nil)
+	var bad atomic.Int64
+	var first, last sync.WaitGroup
+	first.Add(streams)
+	start := time.Now()
+	for range streams {
+		last.Go(func() {
+			first.Done()
+			first.Wait()
+			req, _ := http.NewRequest(http.MethodPost, "http://"+addr+"/v1/chat/completions", bytes.NewReader(body))
+			resp, err := tr.RoundTrip(req)
+			if err != nil {
+				bad.Add(1)
+				return
+			}
+			defer resp.Body.Close()
+			if got, err := io.ReadAll(resp.Body); err != nil || !bytes.Equal(got, want) {
+				bad.Add(1)
+			}
+		})
+	}
+	last.Wait()
+	fmt.Printf("\n%d streams at once, %d frames each: %d not as the upstream sent them; %s; drey's peak %s resident (aim ≤ 150 MB)\n",
+		streams, len(frames), bad.Load(), time.Since(start).Round(time.Millisecond), peak(pid))
+}
+
+// peak is the most that a process has had in memory, as Linux tells it.
+func peak(pid int) string {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return "unknown"
+	}
+	for line := range strings.Lines(string(data)) {
+		if kb, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			var n int
+			fmt.Sscan(kb, &n)
+			return fmt.Sprintf("%d MB", n/1024)
+		}
+	}
+	return "unknown"
 }
 
 type result struct {
@@ -238,7 +286,7 @@ func start(name string, args ...string) (addr string, stop func()) {
 }
 
 // startDrey runs drey with everything at its default but the provider.
-func startDrey(up string) (addr string, stop func()) {
+func startDrey(up string) (addr string, pid int, stop func()) {
 	home, err := os.MkdirTemp("", "drey-bench")
 	check(err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -263,7 +311,7 @@ profiles:
 	for range 100 {
 		if resp, err := http.Get("http://" + addr + "/healthz"); err == nil {
 			resp.Body.Close()
-			return addr, stop
+			return addr, cmd.Process.Pid, stop
 		}
 		time.Sleep(50 * time.Millisecond)
 	}

@@ -427,14 +427,13 @@ func TestManyAtOnce(t *testing.T) {
 }
 
 func TestCloseEndsWhatIsInProgress(t *testing.T) {
-	up := New(Options{Script: Always(Silent())})
+	up := New(Options{Script: Sequence(Silent(), Text("nobody reads this"))})
 	c := &http.Client{Transport: up}
 	done := make(chan got, 1)
 	go func() { done <- post(t.Context(), c, "http://x"+chatPath, "{}") }()
 	if _, err := up.WaitCalls(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
-	up.opts.Script = Always(Text("nobody reads this"))
 	resp, err := c.Post("http://x"+chatPath, "", strings.NewReader("{}"))
 	if err != nil {
 		t.Fatal(err)
