@@ -3,12 +3,14 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/dreyhq/drey/internal/api"
 	"github.com/dreyhq/drey/internal/config"
 	"github.com/dreyhq/drey/internal/daemon"
+	"github.com/dreyhq/drey/internal/statedir"
 )
 
 // zeroConfig is the daemon's word for the source where there is no file.
@@ -90,6 +92,9 @@ and where it came from. Secrets are shown as references, never as values.`,
 			if err != nil {
 				return err
 			}
+			if c.writesItsOwnFile(opts.Home) {
+				opts.Home = filepath.Join(opts.Home, "no-such-home")
+			}
 			f, source, warnings, err := daemon.Show(cmd.Context(), opts)
 			if err != nil {
 				return err
@@ -114,6 +119,22 @@ and where it came from. Secrets are shown as references, never as values.`,
 	}
 	cmd.Flags().BoolVar(&effective, "effective", false, "every value in force and where it came from")
 	return cmd
+}
+
+// writesItsOwnFile reports whether stdout is the home's own configuration,
+// still empty. `drey config show > ~/.drey/drey.yaml` is what everybody types,
+// and the shell makes the file before drey looks whether there is one.
+func (c *cli) writesItsOwnFile(home string) bool {
+	out, ok := c.stdout.(*os.File)
+	if !ok {
+		return false
+	}
+	mine, err := out.Stat()
+	if err != nil {
+		return false
+	}
+	file, err := os.Stat(statedir.At(home).Config())
+	return err == nil && file.Size() == 0 && os.SameFile(mine, file)
 }
 
 func configReload(c *cli) *cobra.Command {
@@ -162,7 +183,7 @@ func configReference(c *cli) *cobra.Command {
 	return &cobra.Command{
 		Use:     "reference",
 		Short:   "Print the manual of every key of drey.yaml",
-		Long:    "Print the manual of every key of drey.yaml, as Markdown; with --json as one object with the text in it.",
+		Long:    "Print the manual of every key of drey.yaml, as Markdown; with --json as one\nobject with the text in it.",
 		Example: "  drey config reference | less",
 		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"os/signal"
+	"syscall"
+
 	"github.com/spf13/cobra"
 
 	"github.com/dreyhq/drey/internal/daemon"
@@ -17,7 +20,9 @@ object per line.`,
 		Example: "  drey demo\n  drey demo --json | jq -r '.event // empty'",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, cancel := interruptible(cmd.Context())
+			// However it is ended, it removes its home: also when what reads
+			// it, such as head, has seen enough.
+			ctx, cancel := signal.NotifyContext(cmd.Context(), append(stopSignals, syscall.SIGHUP, syscall.SIGPIPE)...)
 			defer cancel()
 			err := daemon.Demo(ctx, c.stdout, c.base.Version, c.json)
 			if ctx.Err() != nil {

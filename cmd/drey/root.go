@@ -97,6 +97,7 @@ daemon holds the home; 124 time over.`,
 		serveCommand(c), demoCommand(c), statusCommand(c), eventsCommand(c),
 		auditCommand(c), requestsCommand(c), configCommand(c), completionCommand(c), versionCommand(c),
 	)
+	noFileNames(root)
 	return root
 }
 

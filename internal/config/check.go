@@ -19,6 +19,7 @@ type checker struct {
 
 func (c *checker) check() {
 	c.listen()
+	c.healing()
 	for i := range c.f.Providers {
 		c.provider(&c.f.Providers[i])
 	}
@@ -120,6 +121,7 @@ func (c *checker) provider(p *Provider) {
 	if p.Proxy != "" {
 		c.proxy(path+".proxy", p.Proxy)
 	}
+	c.mending(p, path)
 }
 
 // url makes the URL normal and fills in what follows from it.

@@ -97,7 +97,7 @@ func (d *decoder) value(f *field, s *spec, v reflect.Value, n *node, path string
 			return
 		}
 		if !n.isText() {
-			d.wrong(n, path, wrongType(n, "a line or a list of words", ""))
+			d.wrong(n, path, wrongType(n, "a line or a list of words", "write it like [systemctl, --user, restart, llama]"))
 			return
 		}
 		v.FieldByName("Line").SetString(n.text)

@@ -43,9 +43,9 @@ type File struct {
 	Profiles        []Profile       `yaml:"profiles,required" doc:"chains of providers with their policies, by name"`
 	Aliases         []Alias         `yaml:"aliases" doc:"model name, with * and ? as wildcards, to a profile or provider; the first match in the order of the file counts"`
 	AutoRouter      *AutoRouter     `yaml:"auto_router" built:"no" doc:"rules that choose a profile by what a request looks like"`
-	Health          Health          `yaml:"health" built:"no" doc:"when a provider is taken out and how it comes back"`
-	ContinuousProbe ContinuousProbe `yaml:"continuous_probe" built:"no" doc:"probes of providers that nobody uses at the moment"`
-	ProcessGroups   []ProcessGroup  `yaml:"process_groups" built:"no" doc:"groups of processes that compete for memory, by name"`
+	Health          Health          `yaml:"health" doc:"when a provider is taken out and how it comes back"`
+	ContinuousProbe ContinuousProbe `yaml:"continuous_probe" doc:"probes of providers that nobody uses at the moment"`
+	ProcessGroups   []ProcessGroup  `yaml:"process_groups" doc:"groups of processes that compete for memory, by name"`
 	Lifecycle       Lifecycle       `yaml:"lifecycle" built:"no" doc:"when the daemon goes to sleep"`
 	Operations      Operations      `yaml:"operations" built:"no" doc:"limits of the registry of operations"`
 	Store           string          `yaml:"store" default:"sqlite" enum:"sqlite" later:"^(postgres(ql)?:|env:|file:)" restart:"yes" doc:"sqlite; later also a postgres:// URL or a reference to one"`

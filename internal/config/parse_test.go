@@ -93,7 +93,7 @@ func TestParseWhole(t *testing.T) {
 		Logs:      Logs{Level: drey.Debug, AuditMaxMB: 5, RequestsMaxMB: 20, Keep: 9, Capture: "off", CaptureMaxMB: 256},
 		Telemetry: Telemetry{Sample: 1, MetricsListen: "127.0.0.1:9100"},
 	}
-	if d := cmp.Diff(want, bare(*f), cmpopts.IgnoreUnexported(bare{}), cmpopts.IgnoreFields(bare{}, "Providers", "Profiles", "Health", "ContinuousProbe", "Lifecycle", "Operations")); d != "" {
+	if d := cmp.Diff(want, bare(*f), cmpopts.IgnoreUnexported(bare{}), cmpopts.IgnoreFields(bare{}, "Providers", "Profiles", "Health", "ContinuousProbe", "ProcessGroups", "Lifecycle", "Operations")); d != "" {
 		t.Error(d)
 	}
 
@@ -123,7 +123,7 @@ func TestParseWhole(t *testing.T) {
 		t.Error(d)
 	}
 	coding := f.Profile("coding")
-	if d := cmp.Diff([]Pool{{"local", "play"}, {"cloud.1"}}, coding.Chain); d != "" {
+	if d := cmp.Diff([]Pool{{"local", "play"}, {"llama"}, {"cloud.1"}}, coding.Chain); d != "" {
 		t.Error(d)
 	}
 	if d := cmp.Diff(TimeoutOverrides{Connect: &second, FirstToken: &auto, Stall: &half, Total: &ten}, coding.Timeouts); d != "" {
@@ -138,7 +138,7 @@ func TestParseWhole(t *testing.T) {
 	if d := cmp.Diff(Timeouts{Connect: second, Stall: half, Total: ten}, local.Timeouts.With(coding.Timeouts)); d != "" {
 		t.Error(d)
 	}
-	if got := fmt.Sprint(f.Secrets()); got != "[env:ANTHROPIC_API_KEY env:CI_KEY file:/etc/drey/me file:/home/me/.secrets/auth]" {
+	if got := fmt.Sprint(f.Secrets()); got != "[env:ANTHROPIC_API_KEY env:CI_KEY env:HF_TOKEN file:/etc/drey/me file:/home/me/.secrets/auth file:/home/me/.secrets/dbus]" {
 		t.Errorf("Secrets: %s", got)
 	}
 }

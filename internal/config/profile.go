@@ -16,8 +16,8 @@ type Profile struct {
 	Retry         Retry            `yaml:"retry" doc:"the same provider again"`
 	EmptyAnswer   string           `yaml:"empty_answer" default:"fallback" enum:"off|warn|fallback" doc:"what is done about an answer with neither text nor tool call"`
 	ThinkingOrder bool             `yaml:"thinking_order" default:"true" doc:"a request that asks for thinking tries capable providers first"`
-	HealthAction  string           `yaml:"health_action" built:"no" default:"exclude" enum:"off|warn|demote|exclude" doc:"what is done about a provider that fails"`
-	Adaptive      bool             `yaml:"adaptive" built:"no" default:"false" doc:"order by measured speed and errors, within a class"`
+	HealthAction  string           `yaml:"health_action" default:"exclude" enum:"off|warn|demote|exclude" doc:"what is done about a provider that fails"`
+	Adaptive      bool             `yaml:"adaptive" default:"false" doc:"order by measured speed and errors, within a class"`
 	Rescue        string           `yaml:"rescue" built:"no" default:"off" enum:"off|restart|continue" doc:"what is done about a stream that breaks"`
 	HoldTokens    int              `yaml:"hold_tokens" built:"no" default:"64" range:"1..2048" doc:"content held back for a rescue, in tokens"`
 	Hold          drey.Duration    `yaml:"hold" built:"no" default:"1500ms" range:"0..30s" doc:"content held back for a rescue, in time"`

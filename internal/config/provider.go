@@ -38,15 +38,15 @@ type Provider struct {
 	Repair             *bool            `yaml:"repair" built:"no" doc:"mend tool calls that come as text; by default on the openai wire"`
 	Cost               Cost             `yaml:"cost" built:"no" doc:"prices and budget"`
 	StripChangingLines string           `yaml:"strip_changing_lines" built:"no" default:"auto" enum:"auto|on|off" doc:"remove a first system line that differs per request"`
-	Limits             Limits           `yaml:"limits" built:"no" doc:"how much at once"`
-	Health             *HealthOverrides `yaml:"health" built:"no" doc:"replaces parts of the top-level health"`
-	RestartCommand     Command          `yaml:"restart_command" built:"no" doc:"mends the backend: a list, or a line that is split by shell quoting rules and run without a shell"`
-	RestartShell       bool             `yaml:"restart_shell" built:"no" default:"false" doc:"run the line by /bin/sh -c"`
-	RestartEnv         []Header         `yaml:"restart_env" built:"no" doc:"variables that the command needs; values may be references"`
-	RestartTimeout     drey.Duration    `yaml:"restart_timeout" built:"no" default:"30s" range:"5s..2m" doc:"how long the command may run"`
-	RestartDrain       drey.Duration    `yaml:"restart_drain" built:"no" default:"10s" range:"0..10m" doc:"how long answers under way may still end before it"`
-	RestartSettle      drey.Duration    `yaml:"restart_settle" built:"no" default:"2s" range:"0..1m" doc:"after success, how soon one extra probe follows"`
-	Process            *Process         `yaml:"process" built:"no" doc:"a local backend that drey starts and keeps"`
+	Limits             Limits           `yaml:"limits" doc:"how much at once"`
+	Health             *HealthOverrides `yaml:"health" doc:"replaces parts of the top-level health"`
+	RestartCommand     Command          `yaml:"restart_command" doc:"mends the backend: a list of words, or a line that is split by shell quoting rules; run without a shell"`
+	RestartShell       bool             `yaml:"restart_shell" default:"false" doc:"have /bin/sh -c run the line"`
+	RestartEnv         []Header         `yaml:"restart_env" doc:"variables that the command needs; values may be references"`
+	RestartTimeout     drey.Duration    `yaml:"restart_timeout" default:"30s" range:"5s..2m" doc:"how long the command may run"`
+	RestartDrain       drey.Duration    `yaml:"restart_drain" default:"10s" range:"0..10m" doc:"how long answers under way may still end before it"`
+	RestartSettle      drey.Duration    `yaml:"restart_settle" default:"2s" range:"0..1m" doc:"after success, how soon one extra probe follows"`
+	Process            *Process         `yaml:"process" doc:"a local backend that drey starts and keeps"`
 }
 
 // DreyWire returns the provider's wire in the vocabulary of the house, or

@@ -195,6 +195,14 @@ func (f *File) Secrets() []Secret {
 		for _, h := range p.Headers {
 			found[h.Value.Secret] = true
 		}
+		for _, v := range p.RestartEnv {
+			found[v.Value.Secret] = true
+		}
+		if p.Process != nil {
+			for _, v := range p.Process.Env {
+				found[v.Value.Secret] = true
+			}
+		}
 	}
 	for _, k := range f.Keys {
 		found[k.Secret] = true

@@ -126,13 +126,6 @@ func (Auto[T]) isAuto() {}
 // Pool is one place in a chain: one provider, or several that are equal.
 type Pool []drey.ProviderID
 
-// Command is a program to run: Argv, or a Line that is split by shell quoting
-// rules. The zero value is none.
-type Command struct {
-	Argv []string
-	Line string
-}
-
 // reference is a value that is a string in the file. set must not repeat the
 // string in its problem.
 type reference interface {

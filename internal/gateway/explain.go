@@ -110,7 +110,8 @@ func (x *exchange) conclude() {
 	if ex.From != "" && ex.To() != "" {
 		x.emit(drey.Event{
 			At: time.Now(), Name: "fallback-occurred", Machine: "profile", ID: string(x.chain.ID),
-			Fields: []drey.Field{drey.F("profile", x.chain.ID), drey.F("from", ex.From), drey.F("to", ex.To()), drey.F("reason", ex.Reason())},
+			From: string(ex.From), To: string(ex.To()),
+			Fields: []drey.Field{drey.F("profile", x.chain.ID), drey.F("reason", ex.Reason())},
 		})
 	}
 }

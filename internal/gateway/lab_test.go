@@ -43,12 +43,20 @@ type lab struct {
 func (l *lab) Record(r *Record) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	for _, ev := range r.Events {
+		if _, err := ev.MarshalJSON(); err != nil {
+			l.t.Errorf("an event that cannot be written: %v", err)
+		}
+	}
 	l.records = append(l.records, r)
 }
 
 func (l *lab) Emit(ev drey.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if _, err := ev.MarshalJSON(); err != nil {
+		l.t.Errorf("an event that cannot be written: %v", err)
+	}
 	l.events = append(l.events, ev)
 }
 

@@ -162,7 +162,8 @@ func (s *sink) json(status int, header http.Header, body []byte) error {
 	for k, v := range header {
 		h[k] = v
 	}
-	_ = s.rc.SetWriteDeadline(time.Now().Add(s.patience))
+	s.deadline = time.Now().Add(s.patience)
+	_ = s.rc.SetWriteDeadline(s.deadline) // not every ResponseWriter can; then there is none
 	s.w.WriteHeader(status)
 	if _, err := s.w.Write(body); err != nil {
 		s.gone = true
@@ -171,8 +172,9 @@ func (s *sink) json(status int, header http.Header, body []byte) error {
 	return nil
 }
 
-// end stops the keepalive and takes back the write deadline, so that the
-// connection can carry the next request. No ping is written after it.
+// end stops the keepalive. No ping is written after it. The write deadline
+// stays: the server has the end of the body still to write. It sets its own
+// again when the connection carries the next request.
 func (s *sink) end() {
 	if s.timer != nil {
 		s.timer.Stop()
@@ -180,9 +182,6 @@ func (s *sink) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.phase = ended
-	if !s.deadline.IsZero() && !s.gone {
-		_ = s.rc.SetWriteDeadline(time.Time{})
-	}
 }
 
 // now returns how far the answer has come.

@@ -34,7 +34,8 @@ const errorBytes = 1 << 10
 // Command is one run of a provider's restart command.
 type Command struct {
 	// Argv is the program with its arguments; a name without a slash is looked
-	// for in drey's PATH. See ParseArgv for one that is written as a line.
+	// for in drey's PATH. One that is written as a line is split by
+	// config.Command.Words.
 	Argv []string
 	// Shell is a line that /bin/sh runs instead (restart_shell); "" = Argv.
 	Shell string

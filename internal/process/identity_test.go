@@ -3,6 +3,7 @@ package process
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"os/exec"
 	"runtime"
 	"syscall"
@@ -64,34 +65,29 @@ func TestKillSurvivor(t *testing.T) {
 		noneLeft(t, id.PGID)
 	})
 	t.Run("whose first process is gone", func(t *testing.T) {
-		id := keeper(t, "grandchildren")
-		_ = syscall.Kill(id.PID, syscall.SIGTERM) // what Linux has done already
-		for startTime(id.PID) == id.StartTime && isMember(id) {
-			awaitExit(id.PID, time.Second)
+		const mark = "TESTMARK"
+		r := Run(t.Context(), Command{Argv: self("leave", "linger"), Env: []string{markName + "=" + mark}})
+		var pid int
+		if _, err := fmt.Sscanf(r.Output, "left %d lingering", &pid); err != nil {
+			t.Fatalf("%+v: %v", r, err)
 		}
-		if len(members(id.PGID)) != 2 {
-			t.Fatalf("%v are left", members(id.PGID))
+		pgid, err := syscall.Getpgid(pid)
+		if err != nil || pgid == pid || startTime(pgid) != "" {
+			t.Fatalf("group %d of %d, %v", pgid, pid, err)
 		}
-		other := id
-		other.Mark = "SOMEBODYELSE"
-		other.StartTime += "0"
-		if killed, err := KillSurvivor(other, 0); killed || err != nil {
-			t.Errorf("another one's workers: %v, %v", killed, err)
+		for _, other := range []string{"", "TESTMAR", "SOMEBODYELSE"} {
+			if killed, err := KillSurvivor(Identity{PID: pgid, PGID: pgid, StartTime: "gone", Mark: other}, 0); killed || err != nil {
+				t.Errorf("workers of %q: %v, %v", other, killed, err)
+			}
 		}
-		if killed, err := KillSurvivor(id, 20*time.Millisecond); !killed || err != nil {
+		if len(members(pgid)) != 1 {
+			t.Fatal("they were signalled")
+		}
+		if killed, err := KillSurvivor(Identity{PID: pgid, PGID: pgid, StartTime: "gone", Mark: mark}, 20*time.Millisecond); !killed || err != nil {
 			t.Errorf("%v, %v", killed, err)
 		}
-		noneLeft(t, id.PGID)
+		noneLeft(t, pgid)
 	})
-}
-
-func isMember(id Identity) bool {
-	for _, pid := range members(id.PGID) {
-		if pid == id.PID {
-			return true
-		}
-	}
-	return false
 }
 
 func TestKillSurvivorSparesOthers(t *testing.T) {

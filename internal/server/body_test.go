@@ -52,47 +52,43 @@ func TestBodyLimits(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name     string
-		body     io.Reader
+		body     []byte
 		encoding string
 		status   int
 		says     string
 	}{
-		{"at the limit", bytes.NewReader(padded(limit)), "", 200, ""},
-		{"over the limit", bytes.NewReader(padded(limit + 1)), "", 413, "larger than 4096 bytes"},
-		{"chunked, at the limit", unknownLength{bytes.NewReader(padded(limit))}, "", 200, ""},
-		{"chunked, over the limit", unknownLength{bytes.NewReader(padded(limit + 1))}, "", 413, "larger"},
-		{"gzip", bytes.NewReader(gzipped([]byte(askAnthropic))), "gzip", 200, ""},
-		{"gzip, another spelling", bytes.NewReader(gzipped([]byte(askAnthropic))), " X-GZIP", 200, ""},
-		{"deflate", bytes.NewReader(deflated([]byte(askAnthropic))), "deflate", 200, ""},
-		{"identity", strings.NewReader(askAnthropic), "identity", 200, ""},
-		{"gzip, at the limit unpacked", bytes.NewReader(gzipped(padded(limit))), "gzip", 200, ""},
-		{"gzip bomb", bytes.NewReader(gzipped(padded(limit + 1))), "gzip", 413, "larger"},
-		{"gzip bomb, chunked", unknownLength{bytes.NewReader(gzipped(padded(100 * limit)))}, "gzip", 413, "larger"},
-		{"deflate bomb", bytes.NewReader(deflated(padded(100 * limit))), "deflate", 413, "larger"},
-		{"gzip that does not compress, at the limit", bytes.NewReader(gzipped(noise)), "gzip", 400, "UTF-8"},
-		{"gzip members without end", bytes.NewReader(bytes.Repeat(gzipped(nil), 100_000)), "gzip", 413, "larger"},
-		{"not gzip", strings.NewReader(askAnthropic), "gzip", 400, "not gzip"},
-		{"gzip, cut", bytes.NewReader(gzipped([]byte(askAnthropic))[:40]), "gzip", 400, "ended before its end"},
-		{"gzip, changed", bytes.NewReader(append(gzipped([]byte(askAnthropic))[:60], "........"...)), "gzip", 400, ""},
-		{"deflate, and more", bytes.NewReader(append(deflated([]byte(askAnthropic)), "more"...)), "deflate", 400, "follows its end"},
-		{"gzip twice", bytes.NewReader(gzipped(gzipped([]byte(askAnthropic)))), "gzip, gzip", 400, "unknown content encoding"},
-		{"brotli", strings.NewReader("x"), "br", 400, `unknown content encoding "br"; send the body plain`},
-		{"not UTF-8", strings.NewReader("{\"model\":\"a\xc3\"}"), "", 400, "UTF-8"},
-		{"nothing", strings.NewReader(""), "", 400, ""},
+		{"at the limit", padded(limit), "", 200, ""},
+		{"over the limit", padded(limit + 1), "", 413, "larger than 4096 bytes"},
+		{"chunked, at the limit", padded(limit), "", 200, ""},
+		{"chunked, over the limit", padded(limit + 1), "", 413, "larger"},
+		{"gzip", gzipped([]byte(askAnthropic)), "gzip", 200, ""},
+		{"gzip, another spelling", gzipped([]byte(askAnthropic)), " X-GZIP", 200, ""},
+		{"deflate", deflated([]byte(askAnthropic)), "deflate", 200, ""},
+		{"identity", []byte(askAnthropic), "identity", 200, ""},
+		{"gzip, at the limit unpacked", gzipped(padded(limit)), "gzip", 200, ""},
+		{"gzip bomb", gzipped(padded(limit + 1)), "gzip", 413, "larger"},
+		{"gzip bomb, chunked", gzipped(padded(100 * limit)), "gzip", 413, "larger"},
+		{"deflate bomb", deflated(padded(100 * limit)), "deflate", 413, "larger"},
+		{"gzip that does not compress, at the limit", gzipped(noise), "gzip", 400, "UTF-8"},
+		{"gzip members without end", bytes.Repeat(gzipped(nil), 100_000), "gzip", 413, "larger"},
+		{"not gzip", []byte(askAnthropic), "gzip", 400, "not gzip"},
+		{"gzip, cut", gzipped([]byte(askAnthropic))[:40], "gzip", 400, "ended before its end"},
+		{"gzip, changed", append(gzipped([]byte(askAnthropic))[:60], "........"...), "gzip", 400, ""},
+		{"deflate, and more", append(deflated([]byte(askAnthropic)), "more"...), "deflate", 400, "follows its end"},
+		{"gzip twice", gzipped(gzipped([]byte(askAnthropic))), "gzip, gzip", 400, "unknown content encoding"},
+		{"brotli", []byte("x"), "br", 400, `unknown content encoding "br"; send the body plain`},
+		{"not UTF-8", []byte("{\"model\":\"a\xc3\"}"), "", 400, "UTF-8"},
+		{"nothing", []byte(""), "", 400, ""},
 	} {
 		for _, path := range []string{"/v1/messages", "/v1/messages/count_tokens", "/p/default/v1/chat/completions"} {
-			if s, ok := tt.body.(io.Seeker); ok {
-				_, _ = s.Seek(0, io.SeekStart)
-			} else if u, ok := tt.body.(unknownLength); ok {
-				_, _ = u.Reader.(io.Seeker).Seek(0, io.SeekStart)
-			}
 			t.Run(tt.name+" "+path, func(t *testing.T) {
-				req, err := http.NewRequestWithContext(t.Context(), "POST", l.url+path, io.NopCloser(tt.body))
+				var body io.Reader = bytes.NewReader(tt.body)
+				if strings.Contains(tt.name, "chunked") {
+					body = unknownLength{body}
+				}
+				req, err := http.NewRequestWithContext(t.Context(), "POST", l.url+path, body)
 				if err != nil {
 					t.Fatal(err)
-				}
-				if b, ok := tt.body.(interface{ Len() int }); ok {
-					req.ContentLength = int64(b.Len())
 				}
 				if tt.encoding != "" {
 					req.Header.Set("Content-Encoding", tt.encoding)

@@ -82,6 +82,7 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/metrics", "", nil, 200, "", ""},
 		{"GET", "/api/v1/status", "", nil, 200, "", ""},
 		{"HEAD", "/api/v1/status", "", nil, 200, "", ""},
+		{"HEAD", "/api/v1/events", "", nil, 200, "", ""},
 
 		{"POST", "/p/nobody/v1/messages", askAnthropic, nil, 400, "anthropic invalid_request_error", ""},
 		{"POST", "/p/nobody/v1/chat/completions", askChat, nil, 400, "openai unknown_profile", ""},

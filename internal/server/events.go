@@ -90,6 +90,10 @@ func (s *Server) getEvents(ctx context.Context, in *eventsInput) (*huma.StreamRe
 			s.eventPage(ctx, w, q)
 			return
 		}
+		if r.Method == http.MethodHead { // there is no body to follow
+			newLive(w)
+			return
+		}
 		s.follow(ctx, w, q, resume)
 	}}, nil
 }

@@ -176,7 +176,22 @@ type recorder struct{ *events.Bus }
 
 func (recorder) Record(*gateway.Record) {}
 
-// lab is a server on loopback with one provider behind it.
+// spy is a bus that tells when somebody has begun to listen.
+type spy struct {
+	*events.Bus
+	subscribed chan struct{}
+}
+
+func (s spy) Subscribe() *events.Subscription {
+	sub := s.Bus.Subscribe()
+	select {
+	case s.subscribed <- struct{}{}:
+	default: // nobody wants to know
+	}
+	return sub
+}
+
+// lab is a server on loopback with two providers behind it.
 type lab struct {
 	*Server
 	t       *testing.T
@@ -184,7 +199,7 @@ type lab struct {
 	addr    string
 	http    *http.Client
 	up      *fake.Upstream
-	bus     *events.Bus
+	bus     spy
 	journal *journal
 	rows    *rows
 	daemon  *daemon
@@ -216,9 +231,9 @@ func newLab(t testing.TB, change func(*Config), script fake.Script) *lab {
 	l.t, _ = t.(*testing.T)
 	l.up = fake.New(fake.Options{Script: script})
 	t.Cleanup(l.up.Close)
-	l.bus = events.New(events.Config{Journal: l.journal})
+	l.bus = spy{events.New(events.Config{Journal: l.journal}), make(chan struct{}, 1)}
 	g, err := gateway.New(gateway.Config{
-		Recorder: recorder{l.bus}, Redact: func(s string) string { return s }, InFlight: func(drey.Wire, int) {}, Random: func() float64 { return 0.5 },
+		Recorder: recorder{l.bus.Bus}, Redact: func(s string) string { return s }, InFlight: func(drey.Wire, int) {}, Random: func() float64 { return 0.5 },
 	}, gateway.Settings{
 		DefaultProfile: "default", Keepalive: 10 * time.Second,
 		Providers: []gateway.Provider{{

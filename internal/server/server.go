@@ -148,8 +148,14 @@ func (s *Server) SetDoors(d Doors) {
 	s.doors.Store(in)
 }
 
+// longestAnswer is longer than any answer may take (timeouts.total is 24 h at
+// most). As the server's write timeout it cuts nothing, and with each request
+// it takes back the shorter deadline that the answer before has left on the
+// connection.
+const longestAnswer = 25 * time.Hour
+
 // newEntrance returns an entrance with the limits that keep slow clients from
-// holding connections. There is no write timeout, because answers are streams:
+// holding connections. The write timeout is none to speak of, because answers are streams:
 // the gateway and the live events watch each write of theirs. The deadline of a
 // request's body is set where it is read; http.Server's own ReadTimeout would
 // cut a handler that works longer than that.
@@ -164,6 +170,7 @@ func (s *Server) newEntrance(handle http.HandlerFunc) entrance {
 			handle(w, r)
 		}),
 		ReadHeaderTimeout: 10 * time.Second,
+		WriteTimeout:      longestAnswer,
 		IdleTimeout:       3 * time.Minute, // agents pause between turns and keep their connection
 		MaxHeaderBytes:    256 << 10,
 		BaseContext:       func(net.Listener) context.Context { return base },

@@ -1,4 +1,4 @@
-package process
+package config
 
 import (
 	"errors"
@@ -8,26 +8,48 @@ import (
 	"github.com/dreyhq/drey"
 )
 
-// ParseArgv splits a line into the words of a command by the quoting rules of
-// a POSIX shell, without a shell and without anything that only a shell could
-// do: no variables, no patterns, no lists of commands. A line that asks for
-// one of those is refused instead of being run as something else than it says;
-// so is an empty one. Inside single quotes everything is literal but a
-// newline; inside double quotes $ and ` are refused, as a shell would expand
-// them.
+// Command is a program to run: Argv, or a Line that is split by the quoting
+// rules of a shell (Words). The zero value is none.
+type Command struct {
+	Argv []string
+	Line string
+}
+
+// IsZero reports whether there is no command.
+func (c Command) IsZero() bool { return len(c.Argv) == 0 && c.Line == "" }
+
+// String returns the command on one line, as events show it: the line as it
+// stands in the file, a list joined by spaces.
+func (c Command) String() string {
+	if len(c.Argv) > 0 {
+		return strings.Join(c.Argv, " ")
+	}
+	return c.Line
+}
+
+// Words returns the program and its arguments: Argv, or the Line split by the
+// quoting rules of a POSIX shell, without a shell and without anything that
+// only a shell could do: no variables, no patterns, no lists of commands. A
+// line that asks for one of those is refused instead of being run as something
+// else than it says; so is an empty one. Inside single quotes everything is
+// literal but a newline; inside double quotes $ and ` are refused, as a shell
+// would expand them.
 //
 // The error is a *drey.Error whose Hint says what to do (restart_shell). It
-// does not repeat the line.
-func ParseArgv(line string) ([]string, error) {
-	p := splitter{in: strings.TrimRight(line, "\r\n")}
+// does not repeat the line. A command of a File that Parse returned has none,
+// unless restart_shell says that the line is a shell's.
+func (c Command) Words() ([]string, error) {
+	if len(c.Argv) > 0 {
+		return c.Argv, nil
+	}
+	p := splitter{in: strings.TrimRight(c.Line, "\r\n")}
 	if err := p.split(); err != nil {
-		return nil, &drey.Error{
-			Class: drey.Caller, Code: "invalid_argument", Op: "split command", Err: err,
-			Hint: "Quote it, write the command as a list of words, or set restart_shell: true to have /bin/sh run the line.",
-		}
+		return nil, &drey.Error{Class: drey.Caller, Code: "invalid_argument", Op: "split command", Err: err, Hint: lineHint}
 	}
 	return p.words, nil
 }
+
+const lineHint = "quote it, write the command as a list of words, or set restart_shell: true to have /bin/sh run the line"
 
 // splitter holds the words so far and the one that is being read.
 type splitter struct {
@@ -42,7 +64,7 @@ func (p *splitter) split() error {
 	if i := strings.IndexAny(p.in, "\n\x00"); i >= 0 {
 		// A newline is refused in quotes too: a command of several lines is
 		// more often a script than an argument.
-		return fmt.Errorf("%s in a command", name(p.in[i]))
+		return fmt.Errorf("%s in a command", controlName(p.in[i]))
 	}
 	for i := 0; i < len(p.in); {
 		n, err := p.step(p.in[i:])
@@ -131,7 +153,7 @@ func (p *splitter) end() error {
 		return nil
 	}
 	w := p.word.String()
-	if name, _, found := strings.Cut(w, "="); len(p.words) == 0 && found && p.bare && isName(name) {
+	if name, _, found := strings.Cut(w, "="); len(p.words) == 0 && found && p.bare && isVariable(name) {
 		return errors.New("NAME=value before the command needs a shell (or an entry of restart_env)")
 	}
 	p.words = append(p.words, w)
@@ -150,15 +172,15 @@ func operator(s string) string {
 	return s[:1]
 }
 
-func name(c byte) string {
+func controlName(c byte) string {
 	if c == 0 {
 		return "a NUL byte"
 	}
 	return "a newline"
 }
 
-// isName reports whether s is a name of a variable to a shell.
-func isName(s string) bool {
+// isVariable reports whether s is a name of a variable to a shell.
+func isVariable(s string) bool {
 	for i := range len(s) {
 		c := s[i]
 		letter := c == '_' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'

@@ -1,4 +1,4 @@
-package process
+package config
 
 import (
 	"os/exec"
@@ -12,7 +12,9 @@ import (
 	"github.com/dreyhq/drey"
 )
 
-func TestParseArgv(t *testing.T) {
+func splitWords(line string) ([]string, error) { return Command{Line: line}.Words() }
+
+func TestWords(t *testing.T) {
 	for _, c := range []struct {
 		line string
 		want []string // nil: refused
@@ -38,7 +40,7 @@ func TestParseArgv(t *testing.T) {
 		{"(a)", nil}, {"a # b", nil}, {"A=b c", nil}, {`A="b c" d`, nil},
 		{"", nil}, {"  ", nil}, {"''", nil}, {"a 'b", nil}, {`a "b`, nil}, {`a \`, nil}, {"a \x00", nil},
 	} {
-		got, err := ParseArgv(c.line)
+		got, err := splitWords(c.line)
 		if (err == nil) != (c.want != nil) || !slices.Equal(got, c.want) {
 			t.Errorf("%q: %q, %v; want %q", c.line, got, err, c.want)
 		}
@@ -51,22 +53,22 @@ func TestParseArgv(t *testing.T) {
 	}
 }
 
-func TestParseArgvErrorsDoNotRepeatTheLine(t *testing.T) {
+func TestWordsErrorsDoNotRepeatTheLine(t *testing.T) {
 	for _, line := range []string{"curl -H hunter2 | sh", "a 'hunter2", `a "hunter2 $X"`, "KEY=hunter2 a"} {
-		if _, err := ParseArgv(line); err == nil || strings.Contains(err.Error()+drey.HintOf(err), "hunter2") {
+		if _, err := splitWords(line); err == nil || strings.Contains(err.Error()+drey.HintOf(err), "hunter2") {
 			t.Errorf("%q: %v", line, err)
 		}
 	}
 }
 
-// TestParseArgvIsWhatAShellDoes holds every accepted line against /bin/sh. The
+// TestWordsIsWhatAShellDoes holds every accepted line against /bin/sh. The
 // alphabet can say nothing that harms.
-func TestParseArgvIsWhatAShellDoes(t *testing.T) {
+func TestWordsIsWhatAShellDoes(t *testing.T) {
 	line := rapid.StringOfN(rapid.SampledFrom([]rune("aab  \t'\"\\;$~*>&#=|()é")), 1, 12, -1)
 	dir := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
 		s := line.Draw(t, "line")
-		got, err := ParseArgv("printf %s\\\\n " + s)
+		got, err := splitWords("printf %s\\\\n " + s)
 		if err != nil {
 			return
 		}
@@ -86,12 +88,12 @@ func TestParseArgvIsWhatAShellDoes(t *testing.T) {
 	})
 }
 
-func FuzzParseArgv(f *testing.F) {
+func FuzzWords(f *testing.F) {
 	for _, s := range []string{"a b", `a 'b c' "d\"e" \f`, "a && b", "'", "\\", "a\x00", "A=b c", "# a"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, line string) {
-		words, err := ParseArgv(line)
+		words, err := splitWords(line)
 		if err != nil {
 			return
 		}
@@ -105,7 +107,7 @@ func FuzzParseArgv(f *testing.F) {
 			}
 			quoted[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
 		}
-		again, err := ParseArgv(strings.Join(quoted, " "))
+		again, err := splitWords(strings.Join(quoted, " "))
 		if err != nil || !slices.Equal(again, words) {
 			t.Fatalf("%q: %q became %q, %v", line, words, again, err)
 		}

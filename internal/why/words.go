@@ -1,0 +1,52 @@
+package why
+
+// skipped says why a provider was passed over, by the word of provider-skipped
+// (contract gateway.md §5).
+var skipped = map[string]string{
+	"no-credential":     "its credential is missing",
+	"paid-gate":         "it costs money, and allow_paid is off",
+	"excluded":          "it is excluded",
+	"restarting":        "it is being restarted",
+	"parked-rate-limit": "it had asked for a pause (rate limit)",
+	"parked-quota":      "its quota is used up",
+	"parked-auth":       "it had refused its credential",
+	"resource":          "it had run out of memory",
+	"budget":            "its budget is spent",
+	"context-window":    "the prompt is longer than its window",
+	"ramping":           "it is being brought back slowly, and has its share already",
+	"busy":              "it answers as many requests as it may at once",
+	"loading":           "its model is still loading",
+	"demoted":           "it is not well, and the profile puts such behind",
+	"capability":        "it lacks what the request needs",
+	"thinking-order":    "the request asks for thinking, and others do that",
+	"adaptive":          "others have been faster or failed less",
+	"drift":             "its answers have become worse",
+	"crash-loop":        "its process ends again and again",
+}
+
+// chosenBy says what named the profile, by the word of route-resolved.
+var chosenBy = map[string]string{
+	"body":    "the request itself",
+	"header":  "a header",
+	"path":    "the path",
+	"key":     "the client's key",
+	"model":   "the model's name",
+	"default": "default, since nothing named one",
+}
+
+// parked says for what a provider is left alone.
+var parked = map[string]string{
+	"parked-rate-limit": "it asked for a pause (rate limit)",
+	"parked-quota":      "its quota is used up",
+	"parked-auth":       "it refused its credential",
+	"resource":          "it ran out of memory",
+}
+
+// word returns a phrase, or the word itself where there is none: a newer
+// daemon's, perhaps.
+func word(m map[string]string, key string) string {
+	if s, ok := m[key]; ok {
+		return s
+	}
+	return key
+}
