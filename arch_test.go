@@ -30,6 +30,7 @@ var floors = map[string]int{
 	"internal/wire/scan":      1,
 	"internal/wire/sse":       1,
 	"internal/api":            1,
+	"internal/why":            1,
 
 	"internal/discover":        2,
 	"internal/process":         2,

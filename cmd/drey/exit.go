@@ -36,6 +36,9 @@ func exitCode(err error) int {
 	if status, ok := errors.AsType[exitStatus](err); ok {
 		return int(status)
 	}
+	if _, ok := errors.AsType[unknownProvider](err); ok {
+		return exitUsage
+	}
 	switch codeOf(err) {
 	case codeUsage, "config", "no_home", "socket_path_too_long",
 		api.CodeConfigRejected, api.CodeInvalidArgument:

@@ -75,6 +75,7 @@ daemon holds the home; 124 time over.`,
 		Example: `  drey serve                  find local models and keys, and serve them on http://127.0.0.1:3739
   drey demo                   watch a provider break and come back, without any model
   drey status                 what runs: providers, profiles, traffic
+  drey why provider NAME      what became of a provider, in sentences
   drey events --follow        every decision as it is made
   drey config check           all that is wrong with the configuration`,
 		SilenceErrors:     true,
@@ -94,7 +95,7 @@ daemon holds the home; 124 time over.`,
 
 	root.SetHelpCommand(helpCommand())
 	root.AddCommand(
-		serveCommand(c), demoCommand(c), statusCommand(c), eventsCommand(c),
+		serveCommand(c), demoCommand(c), statusCommand(c), providerCommand(c), whyCommand(c), eventsCommand(c),
 		auditCommand(c), requestsCommand(c), configCommand(c), completionCommand(c), versionCommand(c),
 	)
 	noFileNames(root)

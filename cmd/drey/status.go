@@ -109,7 +109,7 @@ func printStatus(w io.Writer, s api.Status, now time.Time) {
 		if p.LastError != nil {
 			last = printable(cut(p.LastError.Class.String()+" "+p.LastError.Text, 80))
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\n", p.ID, p.Class, p.Wire, printable(dash(p.Model)), providerNow(p, now), p.Successes, failed, last)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\n", p.Name, p.Class, p.Wire, printable(dash(p.Model)), providerNow(p, now), p.Successes, failed, last)
 	}
 	t.Flush()
 	fmt.Fprintln(w)

@@ -58,40 +58,6 @@ type Profile struct {
 	Ready bool                `json:"ready" doc:"some provider of the chain may be tried now"`
 }
 
-// Provider is a provider as the gateway sees it.
-type Provider struct {
-	ID            drey.ProviderID `json:"id"`
-	Wire          drey.Wire       `json:"wire"`
-	Class         drey.Price      `json:"class" doc:"local, free or paid"`
-	URL           string          `json:"url" doc:"without credentials"`
-	Model         string          `json:"model,omitempty" doc:"empty where the caller's model is passed through"`
-	ContextTokens int             `json:"context_tokens,omitempty" doc:"the window, as believed"`
-	InFlight      int             `json:"in_flight"`
-
-	Out   string `json:"out,omitempty" doc:"why no request goes there now; empty if one may"`
-	Until string `json:"until,omitempty" doc:"when that ends, if it is a matter of time"`
-
-	Attempts    uint64            `json:"attempts"`
-	Successes   uint64            `json:"successes"`
-	Failures    map[string]uint64 `json:"failures,omitempty" doc:"by class of failure"`
-	Consecutive int               `json:"consecutive_failures"`
-	LastError   *LastError        `json:"last_error,omitempty"`
-}
-
-// LastError is the latest failure of a provider.
-type LastError struct {
-	At     string     `json:"at"`
-	Class  drey.Class `json:"class"`
-	Status int        `json:"status,omitempty" doc:"the HTTP status, if there was an answer"`
-	Text   string     `json:"text"`
-}
-
-// Providers is one page of GET /providers, in the order of names.
-type Providers struct {
-	Providers []Provider `json:"providers"`
-	Page
-}
-
 // Requests is one page of GET /requests, newest first: rows as requests.jsonl
 // holds them.
 type Requests struct {

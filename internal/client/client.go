@@ -3,6 +3,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -67,13 +68,13 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // Status returns the daemon in one look.
 func (c *Client) Status(ctx context.Context) (api.Status, error) {
 	var st api.Status
-	return st, c.call(ctx, http.MethodGet, "/status", nil, &st)
+	return st, c.get(ctx, "/status", nil, &st)
 }
 
 // Config returns the configuration in force.
 func (c *Client) Config(ctx context.Context) (api.Config, error) {
 	var cfg api.Config
-	return cfg, c.call(ctx, http.MethodGet, "/config", nil, &cfg)
+	return cfg, c.get(ctx, "/config", nil, &cfg)
 }
 
 // Reload has the daemon read its configuration again. It returns when the new
@@ -81,24 +82,7 @@ func (c *Client) Config(ctx context.Context) (api.Config, error) {
 // changed, and the *api.Error in its tree has the places in the file.
 func (c *Client) Reload(ctx context.Context) (api.Reload, error) {
 	var r api.Reload
-	return r, c.call(ctx, http.MethodPost, "/config/reload", nil, &r)
-}
-
-// Providers returns all providers, in the order of names.
-func (c *Client) Providers(ctx context.Context) ([]api.Provider, error) {
-	var all []api.Provider
-	q := url.Values{"limit": {"1000"}}
-	for {
-		var page api.Providers
-		if err := c.call(ctx, http.MethodGet, "/providers", q, &page); err != nil {
-			return nil, err
-		}
-		all = append(all, page.Providers...)
-		if page.NextCursor == "" {
-			return all, nil
-		}
-		q.Set("cursor", page.NextCursor)
-	}
+	return r, c.post(ctx, "/config/reload", nil, &r)
 }
 
 // RequestQuery selects requests. The zero value selects the newest 100.
@@ -121,13 +105,13 @@ func (c *Client) Requests(ctx context.Context, q RequestQuery) (api.Requests, er
 	set(v, "since", q.Since)
 	setLimit(v, q.Limit)
 	var page api.Requests
-	return page, c.call(ctx, http.MethodGet, "/requests", v, &page)
+	return page, c.get(ctx, "/requests", v, &page)
 }
 
 // Request returns one request with its events, as the store holds it.
 func (c *Client) Request(ctx context.Context, id drey.RequestID) (json.RawMessage, error) {
 	var row json.RawMessage
-	return row, c.call(ctx, http.MethodGet, "/requests/"+url.PathEscape(string(id)), nil, &row)
+	return row, c.get(ctx, "/requests/"+url.PathEscape(string(id)), nil, &row)
 }
 
 func set(v url.Values, key, value string) {
@@ -142,31 +126,52 @@ func setLimit(v url.Values, limit int) {
 	}
 }
 
+// get reads a resource.
+func (c *Client) get(ctx context.Context, path string, q url.Values, into any) error {
+	return c.call(ctx, http.MethodGet, path, q, nil, into)
+}
+
+// post asks for an act. body is what it needs to know; nil = nothing.
+func (c *Client) post(ctx context.Context, path string, body, into any) error {
+	if body == nil {
+		return c.call(ctx, http.MethodPost, path, nil, nil, into)
+	}
+	data, err := json.Marshal(body)
+	if err != nil {
+		return &drey.Error{Op: http.MethodPost + " " + path, Err: err}
+	}
+	return c.call(ctx, http.MethodPost, path, nil, data, into)
+}
+
 // call performs one call with an answer in one piece.
-func (c *Client) call(ctx context.Context, method, path string, q url.Values, into any) error {
+func (c *Client) call(ctx context.Context, method, path string, q url.Values, body []byte, into any) error {
 	op := method + " " + path
-	resp, err := c.send(ctx, method, path, q, http.Header{"Accept": {"application/json"}})
+	header := http.Header{"Accept": {"application/json"}}
+	if body != nil {
+		header.Set("Content-Type", "application/json")
+	}
+	resp, err := c.send(ctx, method, path, q, header, body)
 	if err != nil {
 		return wrap(op, err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
 		return wrap(op, err)
 	}
-	if err := json.Unmarshal(body, into); err != nil {
+	if err := json.Unmarshal(data, into); err != nil {
 		return &drey.Error{Class: drey.BadOutput, Op: op, Err: fmt.Errorf("read the answer: %w", err)}
 	}
 	return nil
 }
 
 // send sends a request. An answer other than 200 comes back as an error.
-func (c *Client) send(ctx context.Context, method, path string, q url.Values, header http.Header) (*http.Response, error) {
+func (c *Client) send(ctx context.Context, method, path string, q url.Values, header http.Header, body []byte) (*http.Response, error) {
 	u := base + path
 	if len(q) > 0 {
 		u += "?" + q.Encode()
 	}
-	req, err := http.NewRequestWithContext(ctx, method, u, nil)
+	req, err := http.NewRequestWithContext(ctx, method, u, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -179,8 +184,8 @@ func (c *Client) send(ctx context.Context, method, path string, q url.Values, he
 		return resp, nil
 	}
 	defer resp.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20)) // what came of it has to do
-	return nil, refusal(resp.StatusCode, body)
+	said, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20)) // what came of it has to do
+	return nil, refusal(resp.StatusCode, said)
 }
 
 // refusal reads the daemon's error.

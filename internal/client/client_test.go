@@ -151,7 +151,7 @@ func TestCalls(t *testing.T) {
 		t.Errorf("Reload: %+v, %v", rl, err)
 	}
 	ps, err := c.Providers(ctx)
-	if err != nil || len(ps) != 2 || ps[1].ID != "b" || ps[0].Class != drey.Free {
+	if err != nil || len(ps) != 2 || ps[1].Name != "b" || ps[0].Class != drey.Free {
 		t.Errorf("Providers: %+v, %v", ps, err)
 	}
 	rs, err := c.Requests(ctx, RequestQuery{Cursor: "a b", Profile: "p", Provider: "q", Outcome: "ok", Since: "2h", Limit: 5})

@@ -55,7 +55,7 @@ func (c *Client) EventPage(ctx context.Context, q EventQuery) (api.Events, error
 		v.Set("newest", "true")
 	}
 	var page api.Events
-	return page, c.call(ctx, http.MethodGet, "/events", v, &page)
+	return page, c.get(ctx, "/events", v, &page)
 }
 
 // Message is one message of the live stream.
@@ -134,7 +134,7 @@ func (f *follower) connect(ctx context.Context) error {
 	if f.place != "" {
 		header.Set("Last-Event-ID", f.place)
 	}
-	resp, err := f.c.send(ctx, http.MethodGet, "/events", v, header)
+	resp, err := f.c.send(ctx, http.MethodGet, "/events", v, header, nil)
 	if err != nil {
 		return err
 	}

@@ -25,8 +25,9 @@ type compiler struct {
 	secrets
 	version string
 	// demo plays providers whose URL begins with demo:.
-	demo  func(url string) (http.RoundTripper, error)
-	known []string // the values of secrets
+	demo   func(url string) (http.RoundTripper, error)
+	redact func(string) string
+	known  []string // the values of secrets
 }
 
 // settings compiles the gateway's part.
@@ -56,7 +57,7 @@ func (c *compiler) provider(p *config.Provider) (gateway.Provider, error) {
 	out := gateway.Provider{
 		Config: upstream.Config{
 			ID: p.Name, Wire: p.DreyWire(), Price: p.Class, URL: p.URL, Model: p.Model,
-			CallerKey: p.Key.Caller, Headers: map[string]string{}, Connect: t.Connect.D(), Version: c.version,
+			CallerKey: p.Key.Caller, Headers: map[string]string{}, Connect: t.Connect.D(), Redact: c.redact, Version: c.version,
 		},
 		Connect: t.Connect.D(), FirstToken: t.FirstToken.Value.D(), Stall: t.Stall.D(), Total: t.Total.D(),
 		ContextTokens: p.ContextTokens, MaxOutputTokens: p.MaxOutputTokens,

@@ -108,6 +108,8 @@ type Daemon struct {
 	secrets   []string   // every secret that was ever in force
 	conf      atomic.Pointer[generation]
 	redactor  atomic.Pointer[redact.Redactor]
+
+	ballast []byte // kept for the collector's pace; see newBallast
 }
 
 // Run starts a daemon, serves until ctx ends, and stops it in order. Errors
@@ -148,6 +150,7 @@ func boot(ctx context.Context, o Options) (_ *Daemon, err error) {
 	undo = append(undo, d.lock.Release)
 
 	d.loader = newLoader(o, d.home)
+	d.loader.redact = d.redactString
 	gen, err := d.loader.load(ctx)
 	if err != nil {
 		return nil, err
@@ -258,8 +261,7 @@ func (d *Daemon) listen(gen *generation) error {
 	var err error
 	addr := cmp.Or(d.opts.test.addr, gen.file.Listen.Addr)
 	if d.tcp, err = net.Listen("tcp", addr); err != nil {
-		return &drey.Error{Class: drey.Internal, Op: "listen on " + addr, Err: err,
-			Hint: "another program has this address; stop it, or set listen.addr in " + d.home.Config()}
+		return d.listenError("listen.addr", addr, err)
 	}
 	defer func() {
 		if err != nil {
@@ -282,10 +284,19 @@ func (d *Daemon) listen(gen *generation) error {
 	}
 	if addr := gen.file.Telemetry.MetricsListen; addr != "" {
 		if d.scrape, err = net.Listen("tcp", addr); err != nil {
-			return fmt.Errorf("listen on telemetry.metrics_listen %s: %w", addr, err)
+			return d.listenError("telemetry.metrics_listen", addr, err)
 		}
 	}
 	return nil
+}
+
+// listenError says what to do about an address that cannot be had.
+func (d *Daemon) listenError(key, addr string, err error) error {
+	hint := "choose another " + key + " in " + d.loader.path()
+	if errors.Is(err, syscall.EADDRINUSE) {
+		hint = "another program has this address; stop it, or " + hint
+	}
+	return &drey.Error{Class: drey.Internal, Op: "listen on " + addr, Err: err, Hint: hint}
 }
 
 func (d *Daemon) closeListeners() {

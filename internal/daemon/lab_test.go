@@ -27,7 +27,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	runChild() // does not return in the process that TestKill starts
+	runChild()
 	goleak.VerifyTestMain(m)
 }
 
@@ -132,7 +132,7 @@ func openAt(t *testing.T, home string, change ...func(*Options)) *house {
 		t.Fatal(err)
 	}
 	h.d = d
-	h.http = &http.Client{Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64}}
+	h.http = newHTTPClient()
 	ctx, cancel := context.WithCancel(context.Background())
 	h.stopping = cancel
 	go func() {
@@ -141,7 +141,13 @@ func openAt(t *testing.T, home string, change ...func(*Options)) *house {
 	}()
 	t.Cleanup(func() { _ = h.stop() })
 	h.base = "http://" + <-ready
+	h.event("config-loaded", 0) // nobody waits for the first events, but tests wait for later ones
 	return h
+}
+
+// newHTTPClient returns a client whose connections are its own.
+func newHTTPClient() *http.Client {
+	return &http.Client{Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64}}
 }
 
 // stop stops the daemon and returns what it ended with.

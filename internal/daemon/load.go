@@ -50,8 +50,9 @@ type loader struct {
 	find     func(ctx context.Context) []discover.Found
 	demo     func(url string) (http.RoundTripper, error)
 
-	pinned *config.File     // the first file: what of it only a restart changes; nil before there is one
-	local  []discover.Found // servers that zero-config has found before
+	redact func(string) string // given to what talks to providers; nil where nothing will
+	pinned *config.File        // the first file: what of it only a restart changes; nil before there is one
+	local  []discover.Found    // servers that zero-config has found before
 }
 
 func newLoader(o Options, home statedir.Home) *loader {
@@ -147,7 +148,7 @@ func (l *loader) pin(gen *generation) {
 
 // compile derives what the gateway and the doors are built from.
 func (l *loader) compile(gen *generation) error {
-	c := &compiler{secrets: secrets{env: l.env, userHome: l.userHome}, version: l.opts.Version, demo: l.demo}
+	c := &compiler{secrets: secrets{env: l.env, userHome: l.userHome}, version: l.opts.Version, redact: l.redact, demo: l.demo}
 	if c.demo == nil {
 		c.demo = func(url string) (http.RoundTripper, error) {
 			return fake.Demo(url, fake.DemoOptions{Newcomer: gen.demo})

@@ -29,10 +29,11 @@ func (d *Daemon) Reload(ctx context.Context) (api.Reload, error) {
 		fields := ConfigFields(err)
 		texts := make([]string, len(fields))
 		for i, f := range fields {
-			texts[i] = d.redactString(f.Message)
-			if f.Path != "" {
-				texts[i] = f.Path + ": " + texts[i]
+			f.Message = d.redactString(f.Message) // it may repeat what the file says
+			if fields[i] = f; f.Path != "" {
+				f.Message = f.Path + ": " + f.Message
 			}
+			texts[i] = f.Message
 		}
 		d.emit(drey.Warn, "config-rejected", drey.F("source", last.source), drey.F("errors", texts))
 		return api.Reload{}, &api.Error{

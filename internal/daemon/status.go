@@ -10,7 +10,7 @@ import (
 
 	"github.com/dreyhq/drey"
 	"github.com/dreyhq/drey/internal/api"
-	"github.com/dreyhq/drey/internal/gateway"
+	"github.com/dreyhq/drey/internal/server"
 )
 
 // Status tells the daemon in one look.
@@ -30,34 +30,12 @@ func (d *Daemon) Status(ctx context.Context) (api.Status, error) {
 	for _, p := range d.gateway.Profiles() {
 		s.Profiles = append(s.Profiles, api.Profile{ID: p.ID, Chain: p.Chain, Ready: p.Ready})
 	}
-	for _, p := range d.gateway.Providers() {
-		s.Providers = append(s.Providers, providerView(p))
-	}
+	s.Providers = server.ProvidersOf(d.gateway.Providers(), nil, time.Now())
 	total, outcomes := d.metrics.Requests()
 	s.Requests = api.Traffic{
 		InFlight: d.server.InFlight(), Total: total, Outcomes: outcomes, Dropped: d.dropped(),
 	}
 	return s, nil
-}
-
-func providerView(p gateway.ProviderView) api.Provider {
-	v := api.Provider{
-		ID: p.ID, Wire: p.Wire, Class: p.Price, URL: p.URL, Model: p.Model, ContextTokens: p.Context, InFlight: p.InFlight,
-		Out: p.Out, Attempts: p.Tally.Attempts, Successes: p.Tally.Successes, Consecutive: p.Tally.Consecutive,
-	}
-	if !p.Until.IsZero() {
-		v.Until = drey.FormatTime(p.Until)
-	}
-	if len(p.Tally.Failures) > 0 {
-		v.Failures = map[string]uint64{}
-		for class, n := range p.Tally.Failures {
-			v.Failures[class.String()] = n
-		}
-	}
-	if f := p.Tally.LastFailure; f != nil {
-		v.LastError = &api.LastError{At: drey.FormatTime(f.At), Class: f.Class, Status: f.Status, Text: f.Text}
-	}
-	return v
 }
 
 // Config tells the configuration in force, without the values of secrets.

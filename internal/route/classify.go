@@ -24,7 +24,7 @@ func Classify(e Evidence) Verdict {
 		return Verdict{Class: drey.Cancel, Status: e.Status, Text: "the caller went away"}
 	}
 	r := readReport(e.Body, e.InBand, e.Text)
-	v := Verdict{Status: e.Status, Type: oneLine(r.Type), Text: oneLine(r.Text)}
+	v := Verdict{Status: e.Status, Type: e.shown(r.Type), Text: e.shown(r.Text)}
 	if e.Fault == NoFault && e.Status >= 300 { // else the headers are those of an answer that went well at first
 		v.RetryAfter = retryAfter(e.Header, e.At)
 	}
@@ -39,9 +39,17 @@ func Classify(e Evidence) Verdict {
 	v.Counts = counts(v.Class, v.Sub)
 	v.Parks = v.Class == drey.RateLimit || v.Class == drey.Auth && (v.Sub != ModelMissing || e.Model)
 	if v.Text == "" {
-		v.Text = oneLine(e.describe())
+		v.Text = e.shown(e.describe())
 	}
 	return v
+}
+
+// shown is what people get to see of what a provider said.
+func (e Evidence) shown(s string) string {
+	if e.Redact != nil {
+		s = e.Redact(s)
+	}
+	return oneLine(s)
 }
 
 // counts says whether a failure counts against health (contracts/healing.md
@@ -214,7 +222,7 @@ func (e Evidence) describe() string {
 	case e.Fault != NoFault:
 		return e.Fault.String()
 	case e.InBand != "":
-		return "the provider reported " + oneLine(e.InBand)
+		return "the provider reported " + e.InBand
 	case e.Status != 0:
 		return "status " + strconv.Itoa(e.Status)
 	default:

@@ -132,7 +132,7 @@ func pageText(s string) string {
 		}
 		from += open + 1
 		if to := strings.Index(lower[from:], "</"+tag); to >= 0 {
-			if t := oneLine(html.UnescapeString(s[from : from+to])); t != "" {
+			if t := strings.TrimSpace(html.UnescapeString(s[from : from+to])); t != "" {
 				return t
 			}
 		}

@@ -42,6 +42,10 @@ type Evidence struct {
 	At     time.Time           // now, to read dates against
 	Own    bool                // the provider's own process is not READY
 	Model  bool                // the provider's configuration names the model (a 404 then parks)
+	// Redact takes secrets out of what the provider said. It comes before the
+	// cut to what people are shown, since half a secret is not recognised any
+	// more. nil = nothing is a secret.
+	Redact func(string) string
 }
 
 // Sub is a finer distinction within a class.

@@ -1,10 +1,12 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"path"
 	"strconv"
@@ -35,7 +37,7 @@ func (s *Server) newControl() http.Handler {
 			},
 			Components: &huma.Components{Schemas: registry},
 		},
-		Formats:       map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},
+		Formats:       map[string]huma.Format{"application/json": s.format(), "json": s.format()},
 		DefaultFormat: "application/json",
 		// A filter with a typing error would silently select everything.
 		RejectUnknownQueryParameters: true,
@@ -52,6 +54,20 @@ func (s *Server) newControl() http.Handler {
 		_, _ = w.Write(spec)
 	})
 	return mux
+}
+
+// format writes every body that huma sends, errors too, without secrets.
+func (s *Server) format() huma.Format {
+	return huma.Format{Unmarshal: json.Unmarshal, Marshal: func(w io.Writer, v any) error {
+		var b bytes.Buffer
+		enc := json.NewEncoder(&b)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(v); err != nil {
+			return err
+		}
+		_, err := w.Write(s.cfg.Redact(b.Bytes()))
+		return err
+	}}
 }
 
 // controlTCP is the control API over TCP: open where there are no keys, else
@@ -178,8 +194,9 @@ func stampError(ctx huma.Context, _ string, v any) (any, error) {
 	return v, nil
 }
 
-// statuses is the one place that maps a code of the control API to a status. A
-// code that is not here goes by the class of its error.
+// statuses is the one place that maps a code of the control API to a status;
+// contractStatuses are those of single routes, which no status alone gives. A
+// code that is in neither goes by the class of its error.
 var statuses = map[string]int{
 	api.CodeInvalidArgument: http.StatusBadRequest,
 	api.CodeConfigRejected:  http.StatusBadRequest,
@@ -190,6 +207,19 @@ var statuses = map[string]int{
 	api.CodeLimitReached:    http.StatusTooManyRequests,
 	api.CodeInternal:        http.StatusInternalServerError,
 	api.CodeUnavailable:     http.StatusServiceUnavailable,
+}
+
+var contractStatuses = map[string]int{
+	api.CodePaidGate:          http.StatusForbidden,
+	api.CodeNothingToRestart:  http.StatusUnprocessableEntity,
+	api.CodeRestartInProgress: http.StatusConflict,
+}
+
+func statusOf(code string) (status int, known bool) {
+	if status, known = statuses[code]; !known {
+		status, known = contractStatuses[code]
+	}
+	return status, known
 }
 
 // codeOf is the code of an error that has only a status.
@@ -212,7 +242,7 @@ func (s *Server) refuseControl(op string, err error) error {
 		return e
 	}
 	if e, ok := errors.AsType[*api.Error](err); ok {
-		status, known := statuses[e.Code]
+		status, known := statusOf(e.Code)
 		if !known {
 			status = http.StatusConflict
 		}
@@ -222,7 +252,7 @@ func (s *Server) refuseControl(op string, err error) error {
 		return &statusError{http.StatusServiceUnavailable, api.Error{Code: api.CodeUnavailable, Message: op + ": " + err.Error()}}
 	}
 	if e, ok := errors.AsType[*drey.Error](err); ok && e.Class != drey.Internal {
-		status, known := statuses[e.Code]
+		status, known := statusOf(e.Code)
 		switch {
 		case known:
 		case e.Class == drey.Caller:

@@ -112,8 +112,8 @@ func TestControlErrors(t *testing.T) {
 		err  error
 		want string // status and body without the request id
 	}{
-		{"our own, with fields", &api.Error{Code: api.CodeConfigRejected, Message: "two errors", Fields: []api.Field{{Path: "drey.yaml:3:1: listen", Message: "no"}}},
-			`400 {"error":{"code":"config_rejected","message":"two errors","fields":[{"path":"drey.yaml:3:1: listen","message":"no"}],"request_id":""}}`},
+		{"our own, with fields", &api.Error{Code: api.CodeConfigRejected, Message: "two errors", Fields: []api.Field{{Path: "drey.yaml:3:1: listen", Message: "hush is no address"}}},
+			`400 {"error":{"code":"config_rejected","message":"two errors","fields":[{"path":"drey.yaml:3:1: listen","message":"[redacted] is no address"}],"request_id":""}}`},
 		{"a contract's own code", &api.Error{Code: "busy", Message: "m", Hint: "h"}, `409 {"error":{"code":"busy","message":"m","hint":"h","request_id":""}}`},
 		{"the house's, of a known code", fmt.Errorf("x: %w", &drey.Error{Class: drey.Caller, Code: "not_found", Op: "find", Err: errors.New("nothing"), Hint: "look"}),
 			`404 {"error":{"code":"not_found","message":"x: find: nothing","hint":"look","request_id":""}}`},
@@ -218,8 +218,8 @@ func TestProvidersInPages(t *testing.T) {
 	first := l.ask("GET", "/api/v1/providers?limit=1", "")
 	second := l.ask("GET", "/api/v1/providers?limit=1&cursor="+gjson.Get(first.body, "next_cursor").Str, "")
 	for r, want := range map[*reply]string{
-		first:  `{"id":"cloud","wire":"anthropic","class":"paid","url":"http://cloud.test/v1","model":"m","context_tokens":8000,"in_flight":0,"out":"paid-gate","attempts":0,"successes":0,"consecutive_failures":0}`,
-		second: `{"id":"local","wire":"chat","class":"local","url":"http://local.test/v1","model":"m","context_tokens":8000,"in_flight":0,"attempts":0,"successes":0,"consecutive_failures":0}`,
+		first:  `{"name":"cloud","class":"paid","wire":"anthropic","model":"m","state":"HEALTHY","phase":"none","consecutive_failures":0,"in_flight":0,"queued":0,"url":"http://cloud.test/v1","context_tokens":8000,"out":"paid-gate","attempts":0,"successes":0}`,
+		second: `{"name":"local","class":"local","wire":"chat","model":"m","state":"HEALTHY","phase":"none","consecutive_failures":0,"in_flight":0,"queued":0,"url":"http://local.test/v1","context_tokens":8000,"attempts":0,"successes":0}`,
 	} {
 		if got := gjson.Get(r.body, "providers.0").Raw; got != want {
 			t.Errorf("\n got %s\nwant %s", got, want)

@@ -132,7 +132,9 @@ func (s *Server) writeError(w http.ResponseWriter, id drey.RequestID, err error)
 	if !ok {
 		e = &statusError{http.StatusInternalServerError, bugError()}
 	}
-	controlError(w, id, e.status, e.Body)
+	body := e.Body
+	body.Message = string(s.cfg.Redact([]byte(body.Message)))
+	controlError(w, id, e.status, body)
 }
 
 // eventJSON writes an event as every reader of the control API gets it.

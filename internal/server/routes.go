@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -42,7 +41,8 @@ func operation(method, path, id, summary string) huma.Operation {
 // routes are the operations of the control API.
 func (s *Server) routes(a huma.API) {
 	huma.Register(a, operation(http.MethodGet, "/status", "status", "The daemon in one look"), s.getStatus)
-	huma.Register(a, operation(http.MethodGet, "/providers", "providers", "Providers, their state and what happened at them"), s.getProviders)
+	s.providerRoutes(a)
+	s.whyRoutes(a)
 	huma.Register(a, operation(http.MethodGet, "/requests", "requests", "Requests that have ended, newest first"), s.getRequests)
 	huma.Register(a, operation(http.MethodGet, "/requests/{id}", "request", "One request with its events"), s.getRequest)
 	huma.Register(a, operation(http.MethodGet, "/config", "config", "The configuration in force"), s.getConfig)
@@ -63,7 +63,6 @@ func (s *Server) getConfig(ctx context.Context, _ *nothing) (*answer[api.Config]
 	if err != nil {
 		return nil, s.refuseControl("config", err)
 	}
-	c.Settings = s.cfg.Redact(c.Settings)
 	return &answer[api.Config]{c}, nil
 }
 
@@ -74,32 +73,6 @@ func (s *Server) reload(ctx context.Context, _ *nothing) (*answer[api.Reload], e
 		return nil, s.refuseControl("reload", err)
 	}
 	return &answer[api.Reload]{r}, nil
-}
-
-// getProviders walks the providers by name, so that a reload in the middle of a
-// walk neither hides nor repeats one that stays.
-func (s *Server) getProviders(ctx context.Context, in *Paging) (*answer[api.Providers], error) {
-	head, err := s.cfg.Journal.Head(ctx)
-	if err != nil {
-		return nil, s.refuseControl("providers", err)
-	}
-	list := ProvidersOf(s.cfg.Gateway.Providers())
-	slices.SortFunc(list, func(a, b api.Provider) int { return strings.Compare(string(a.ID), string(b.ID)) })
-	from := 0
-	if in.Cursor != "" {
-		from, _ = slices.BinarySearchFunc(list, drey.ProviderID(in.Cursor), func(p api.Provider, after drey.ProviderID) int {
-			if p.ID <= after {
-				return -1
-			}
-			return 1
-		})
-	}
-	out := api.Providers{Page: api.Page{AsOfSeq: head}, Providers: list[from:]}
-	if len(out.Providers) > in.Limit {
-		out.Providers = out.Providers[:in.Limit]
-		out.NextCursor = string(out.Providers[in.Limit-1].ID)
-	}
-	return &answer[api.Providers]{out}, nil
 }
 
 // requestsInput are the filters of GET /requests.
@@ -136,7 +109,7 @@ func (s *Server) getRequests(ctx context.Context, in *requestsInput) (*answer[ap
 		if err != nil {
 			return nil, s.refuseControl("requests", err)
 		}
-		out.Requests = append(out.Requests, s.cfg.Redact(row))
+		out.Requests = append(out.Requests, row)
 	}
 	return &answer[api.Requests]{out}, nil
 }
@@ -150,14 +123,19 @@ func (s *Server) getRequest(ctx context.Context, in *requestInput) (*answer[json
 	row, err := s.cfg.Rows.Request(ctx, drey.RequestID(in.ID))
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return nil, &statusError{http.StatusNotFound, api.Error{
-			Code: api.CodeNotFound, Message: "there is no request " + clip(in.ID),
-			Hint: "a request is there once it has ended; GET " + api.Prefix + "/requests lists them",
-		}}
+		return nil, noRequest(in.ID)
 	case err != nil:
 		return nil, s.refuseControl("request", err)
 	}
-	return &answer[json.RawMessage]{s.cfg.Redact(row.Row)}, nil
+	return &answer[json.RawMessage]{row.Row}, nil
+}
+
+// noRequest is the refusal of an id that no ended request has.
+func noRequest(id string) error {
+	return &statusError{http.StatusNotFound, api.Error{
+		Code: api.CodeNotFound, Message: "there is no request " + clip(id),
+		Hint: "a request is there once it has ended; GET " + api.Prefix + "/requests lists them",
+	}}
 }
 
 // sinceTime reads a time, or a duration before now.

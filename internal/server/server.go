@@ -51,7 +51,7 @@ type Daemon interface {
 	Reload(ctx context.Context) (api.Reload, error)
 }
 
-// Config is what a server works with. Metrics, Redact and Log may be nil, the
+// Config is what a server works with. Healer, Metrics, Redact and Log may be nil, the
 // rest is required.
 type Config struct {
 	Version string
@@ -60,6 +60,7 @@ type Config struct {
 	Journal Journal
 	Rows    Rows
 	Bus     Bus
+	Healer  Healer       // nil = nobody keeps the providers' health, and nothing can be done to one
 	Metrics http.Handler // answers /metrics; nil = there is none
 	// Redact takes secrets out of what goes out as JSON.
 	Redact func([]byte) []byte

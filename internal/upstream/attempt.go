@@ -55,6 +55,8 @@ func (p *Provider) begin(parent context.Context, c *Call, start time.Time) *atte
 	a.timing.Start = start
 	a.clock.start = start
 	a.clock.over = cancel
+	a.clock.warden = p.warden
+	p.warden.join(&a.clock)
 	if p.fresh == nil { // nothing is dialed, and nobody calls the hooks
 		a.connected = true
 		a.clock.enter(writing, a.firstToken)

@@ -35,20 +35,19 @@ func (ph phase) fault() route.Fault {
 const stretch = 5
 
 // clock ends an attempt that is silent for too long. It is level-triggered:
-// moving the due time is a store, the timer is touched only when it would
-// otherwise ring too late, and when it rings too early it is wound up again. So
-// a stream of many frames costs no timer operation per frame, and a ring that
-// comes late does no harm.
+// moving the due time is a store, and whoever rings it too early is told when
+// to come again. So a stream of many frames costs no timer operation per frame,
+// and a ring that comes late does no harm.
 type clock struct {
-	start time.Time // spans below count from here
-	over  func()    // called at most once, when the time of a phase is over
+	start  time.Time // spans below count from here
+	over   func()    // called at most once, when the time of a phase is over
+	warden *warden   // who rings
+	place  int       // in the warden's list, guarded by its mutex
 
 	mu      sync.Mutex
 	phase   phase
 	due     time.Duration // 0 = nothing is due
-	rings   time.Duration // when the timer rings; 0 = it does not
-	timer   *time.Timer
-	ended   bool // stopped, or over was called
+	ended   bool          // stopped, or over was called
 	expired bool
 	limit   time.Duration // of the phase that expired, for its text
 
@@ -81,43 +80,34 @@ func (c *clock) windLocked(d time.Duration) {
 		return
 	}
 	c.due = time.Since(c.start) + d
-	if c.rings != 0 && c.rings <= c.due {
-		return
-	}
-	c.rings = c.due
-	if c.timer == nil {
-		c.timer = time.AfterFunc(d, c.ring)
-	} else {
-		c.timer.Reset(d)
-	}
+	c.warden.wind(c.start.Add(c.due))
 }
 
-func (c *clock) ring() {
+// ring ends the attempt if its time is over. It returns when to ring again;
+// zero if never, unless it is wound up anew.
+func (c *clock) ring() (again time.Time) {
 	c.mu.Lock()
-	c.rings = 0
 	if c.ended || c.due == 0 {
 		c.mu.Unlock()
-		return
+		return time.Time{}
 	}
-	if left := c.due - time.Since(c.start); left > 0 {
-		c.rings = c.due
-		c.timer.Reset(left)
+	if time.Since(c.start) < c.due {
+		again = c.start.Add(c.due)
 		c.mu.Unlock()
-		return
+		return again
 	}
 	c.ended, c.expired = true, true
 	c.mu.Unlock()
 	c.over()
+	return time.Time{}
 }
 
 // stop ends the clock; over is not called any more.
 func (c *clock) stop() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.ended = true
-	if c.timer != nil {
-		c.timer.Stop()
-	}
+	c.mu.Unlock()
+	c.warden.leave(c)
 }
 
 // beforeRead and afterRead stand around every read of an answer's body. Once

@@ -51,6 +51,7 @@ func (a *attempt) fail(c *Call, ev route.Evidence, resp *http.Response, err erro
 	ev.At = time.Now()
 	ev.Own = c.NotReady
 	ev.Model = a.p.cfg.Model != ""
+	ev.Redact = a.p.cfg.Redact
 	a.clock.mu.Lock()
 	f := &Failure{Provider: a.p.cfg.ID, Fault: ev.Fault, Body: ev.Body, Dialed: a.connected, Timing: a.timing, Err: err}
 	a.clock.mu.Unlock()

@@ -76,6 +76,10 @@ type Config struct {
 	// nil = the network. Connections are then none of this package's business.
 	Transport http.RoundTripper
 
+	// Redact takes secrets out of what the provider says of a failure; nil =
+	// nothing is a secret.
+	Redact func(string) string
+
 	// Version of drey, for the User-Agent.
 	Version string
 }
@@ -92,6 +96,8 @@ type Provider struct {
 
 	plain, stream http.Header // never changed once built
 
+	warden *warden // of the attempts' timeouts
+
 	maxAnswer int64
 	maxFrame  int
 }
@@ -101,7 +107,7 @@ func New(cfg Config) *Provider {
 	if cfg.Connect <= 0 {
 		cfg.Connect = defaultConnect
 	}
-	p := &Provider{cfg: cfg, base: parseBase(cfg.URL), maxAnswer: maxAnswer, maxFrame: sse.MaxFrame}
+	p := &Provider{cfg: cfg, warden: newWarden(), base: parseBase(cfg.URL), maxAnswer: maxAnswer, maxFrame: sse.MaxFrame}
 	p.paths = map[string]*url.URL{}
 	for _, path := range []string{"/messages", "/chat/completions", "/responses", "/messages/count_tokens", "/embeddings", "/models"} {
 		p.paths[path] = p.join(path)

@@ -114,8 +114,9 @@ func kinds(fs []Failure) string {
 // detail says what a failure looked like.
 func (f Failure) detail() string { return detail(f.Status, f.Text) }
 
+// detail leaves out the status of an answer that began well.
 func detail(status int, text string) string {
-	if status == 0 {
+	if status < 400 {
 		return oneLine(text)
 	}
 	return because("HTTP "+strconv.Itoa(status), oneLine(text))
