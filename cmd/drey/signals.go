@@ -9,7 +9,7 @@ import (
 )
 
 // hurryLimit is how long a stop may take after the second signal. The contract
-// (gateway.md §15) gives it a second, and the exit itself needs some of it.
+// (the gateway contract §15) gives it a second, and the exit itself needs some of it.
 const hurryLimit = 900 * time.Millisecond
 
 // stops is what a person who wants the program to end has asked for so far.

@@ -2,7 +2,7 @@ package api
 
 import "github.com/dreyhq/drey"
 
-// Codes of the errors about providers (contract healing.md §12).
+// Codes of the errors about providers (the healing contract §12).
 const (
 	CodeRestartInProgress = "restart_in_progress" // 409: one restart at a time
 	CodeNothingToRestart  = "nothing_to_restart"  // 422: neither a command nor a process

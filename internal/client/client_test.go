@@ -125,10 +125,10 @@ func TestCalls(t *testing.T) {
 			_, _ = io.WriteString(w, `{"source":"f","needs_restart":["listen"]}`)
 		case "/api/v1/providers":
 			if r.FormValue("cursor") == "" {
-				_, _ = io.WriteString(w, `{"providers":[{"id":"a","wire":"chat","class":"free"}],"next_cursor":"a"}`)
+				_, _ = io.WriteString(w, `{"providers":[{"name":"a","wire":"chat","class":"free"}],"next_cursor":"a"}`)
 				return
 			}
-			_, _ = io.WriteString(w, `{"providers":[{"id":"b","wire":"anthropic","class":"paid"}]}`)
+			_, _ = io.WriteString(w, `{"providers":[{"name":"b","wire":"anthropic","class":"paid"}]}`)
 		case "/api/v1/requests":
 			_, _ = io.WriteString(w, `{"requests":[{"id":"req_1"}],"next_cursor":"c","as_of_seq":7}`)
 		case "/api/v1/requests/req_1":

@@ -9,7 +9,7 @@ import (
 	"github.com/dreyhq/drey"
 )
 
-// The rules of contract healing.md that look at more than one key.
+// The rules of the healing contract that look at more than one key.
 
 // healing holds what stands at the top of the file.
 func (c *checker) healing() {

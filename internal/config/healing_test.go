@@ -12,7 +12,7 @@ import (
 
 func seconds(n int) drey.Duration { return drey.Duration(n) * drey.Duration(time.Second) }
 
-// The keys of contract healing.md in testdata/whole.yaml.
+// The keys of the healing contract in testdata/whole.yaml.
 func TestParseHealing(t *testing.T) {
 	f := whole(t)
 	top := Health{

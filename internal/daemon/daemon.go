@@ -71,7 +71,7 @@ type seams struct {
 	lockWait, drain, look time.Duration
 }
 
-// The times of a start and a stop. Source: lifecycle.md §9, the defaults of
+// The times of a start and a stop. Source: the lifecycle contract §9, the defaults of
 // lock_wait and drain_timeout.
 const (
 	lockWait     = 2 * time.Second

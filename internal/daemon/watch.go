@@ -12,7 +12,7 @@ import (
 )
 
 // quiet is how long the file must have been left alone before it is read:
-// editors write in several steps. Source: gateway.md §2.
+// editors write in several steps. Source: the gateway contract §2.
 const quiet = 200 * time.Millisecond
 
 // watch reloads when the configuration's file changes and on SIGHUP. Without
@@ -74,7 +74,7 @@ func (d *Daemon) watched() []string {
 
 const (
 	// lookAgain is how often zero-config looks for local servers while there
-	// is none. Source: gateway.md §4.
+	// is none. Source: the gateway contract §4.
 	lookAgain = 30 * time.Second
 	// learnAgain is how often servers are asked that have not told their
 	// window yet: one that was down, or whose model is not loaded.

@@ -41,6 +41,9 @@ func (x *exchange) whole(a *attempt, body []byte) result {
 			return x.broken(res, err)
 		}
 		res.report(rep)
+		if rep.Usage == nil && !rep.Empty {
+			res.contents = estimate(a.codec, body)
+		}
 		return x.deliver(a, res, body, rep.Empty)
 	}
 	r, err := a.codec.DecodeResponse(body)
@@ -132,6 +135,17 @@ func (x *exchange) deliver(a *attempt, res result, body []byte, empty bool) resu
 		return x.cancelled(res)
 	}
 	return res
+}
+
+// estimate counts the tokens of an answer whose provider told no usage.
+func estimate(c wire.Codec, body []byte) int {
+	r, err := c.DecodeResponse(body)
+	if err != nil {
+		return 0
+	}
+	var e wire.Estimator
+	e.Blocks(r.Blocks)
+	return e.Tokens()
 }
 
 func (res *result) report(r wire.Report) {

@@ -33,6 +33,7 @@ type exchange struct {
 	noted   map[wire.Note]bool
 	waited  time.Duration // in attempts: not drey's own time
 	empty   func() error  // delivers the last empty answer
+	pieces  int           // of content, in the last attempt
 	given   bool          // the answer is an empty one, because nobody had a better
 	aborted bool          // the connection must not end cleanly
 }
@@ -198,10 +199,16 @@ func (x *exchange) fail(ctx context.Context, f route.Fail) {
 		Case: f.Case, Code: f.Code, At: x.now, RetryAt: f.RetryAt, InARow: x.g.profiles.failedInARow(x.chain.ID),
 	}.Tell(x.req.Wire)
 	e := wire.Error{Message: f.Message(x.chain.ID, x.walk)}
+	if why, ok := errors.AsType[*drey.Error](context.Cause(ctx)); ok && why.Err != nil && f.Case == route.CaseCancelled {
+		e.Message = why.Err.Error() + "; " + why.Hint
+	}
 	if told.RetryAfter > 0 {
 		e.Detail, _ = json.Marshal(f.Detail(x.walk, x.g.redact)) // strings and numbers: it cannot fail
 	}
 	x.tell(told, e)
+	if f.Case == route.CaseNotEligible && x.rec.Outcome == OutcomeFailed {
+		x.rec.Outcome = OutcomeRefused // nobody was asked, and only a person can change that
+	}
 }
 
 // drained reports whether it was not the caller who ended the request but an

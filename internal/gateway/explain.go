@@ -74,6 +74,7 @@ func (x *exchange) ended(l *lane, res result, took time.Duration) {
 	if res.usage != nil {
 		x.rec.Usage = *res.usage
 	}
+	x.pieces = res.contents
 	x.rec.Attempts = append(x.rec.Attempts, rec)
 	for _, ev := range l.learn(res, x.now, took, x.head.Tokens, rec.Error, x.g.random()) {
 		x.emit(ev)
@@ -102,8 +103,10 @@ func (x *exchange) conclude() {
 	}
 	r.Total = time.Since(x.req.At)
 	r.Own = max(0, r.Total-x.waited)
-	if r.Outcome == OutcomeOK && r.Usage == (wire.Usage{}) {
-		r.Usage = wire.Usage{Input: x.head.Tokens, Estimated: true}
+	if r.FirstByte > 0 && (r.Usage.Output == 0 || r.Outcome != OutcomeOK) {
+		// The provider told nothing, or broke off before it could: what came is
+		// counted by its pieces, of which most models send one per token.
+		r.Usage.Input, r.Usage.Output, r.Usage.Estimated = max(r.Usage.Input, x.head.Tokens), max(r.Usage.Output, x.pieces), true
 	}
 	ex := x.way(r.Provider)
 	r.FellFrom, r.FellFor = ex.From, ex.Reason()

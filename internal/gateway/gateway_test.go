@@ -84,6 +84,9 @@ func TestNobodyMayServe(t *testing.T) {
 	if got := l.emitted(); !slices.Equal(got, []string{"paid-gate-blocked"}) {
 		t.Errorf("events %v", got)
 	}
+	if o := l.last().Outcome; o != OutcomeRefused {
+		t.Errorf("outcome %s", o)
+	}
 	if n := len(l.fakes["dear"].Calls()); n != 0 {
 		t.Errorf("a paid provider was called %d times behind a closed gate", n)
 	}
@@ -342,6 +345,26 @@ func TestFramesThatLieReady(t *testing.T) {
 		a := l.ask(t.Context(), w, prompt(w, true))
 		if text, complete := a.text(w); text != "fine" || !complete {
 			t.Errorf("%s: %s", w, a.body)
+		}
+	}
+}
+
+// What nobody has counted is estimated and marked, and never 0 for an answer
+// that said something.
+func TestUncountedTokensAreEstimated(t *testing.T) {
+	for _, w := range bothWires {
+		for _, provider := range bothWires {
+			for _, stream := range []bool{true, false} {
+				b := fake.Text("one two three four five").NoUsage()
+				if stream {
+					b = fake.Text("one two three four five").CutAfter(6, fake.RST)
+				}
+				l := newLab(t, nil, scripted{id: "a", wire: provider, script: fake.Always(b)})
+				l.ask(t.Context(), w, prompt(w, stream))
+				if r := l.last(); r.Usage.Output == 0 || r.Usage.Input == 0 || !r.Usage.Estimated && r.Outcome == OutcomeFailedMidstream {
+					t.Errorf("%s in front of %s, %s: outcome %s, usage %+v", w, provider, form(stream), r.Outcome, r.Usage)
+				}
+			}
 		}
 	}
 }

@@ -93,7 +93,7 @@ func (c *chain) add(l *lane, slot, pool int) {
 }
 
 // queueWait is how long a request may wait for a backend that is loading.
-// Source: contract healing.md §9, the default of limits.queue_wait.
+// Source: the healing contract §9, the default of limits.queue_wait.
 const queueWait = 30 * time.Second
 
 // of returns the chain for a choice.

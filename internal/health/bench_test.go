@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestHotRowsDoNotAllocate holds healing.md §13 for rows 1 and 17, with the
+// TestHotRowsDoNotAllocate holds the healing contract §13 for rows 1 and 17, with the
 // attempt's start.
 func TestHotRowsDoNotAllocate(t *testing.T) {
 	p := DefaultPolicy("local", "main")

@@ -7,7 +7,7 @@ import (
 	"github.com/dreyhq/drey"
 )
 
-// emit publishes an event of healing.md §11. provider comes first in each.
+// emit publishes an event of the healing contract §11. provider comes first in each.
 func (s *step) emit(name string, level drey.Level, from, to string, fields ...drey.Field) {
 	s.do(Emit{drey.Event{
 		At: s.at, Name: name, Level: level,

@@ -16,7 +16,7 @@ type Meta struct {
 }
 
 // An Event is something that happened to a provider. Its names are those of
-// the table in healing.md §4.
+// the table in the healing contract §4.
 type Event interface{ isEvent() }
 
 // AttemptStarted: an attempt left for the provider, which nobody had to grant.
@@ -54,7 +54,7 @@ type AttemptAsked struct {
 type AttemptEnded struct {
 	Meta
 	Token Token
-	// OK: the answer ended properly (healing.md §3), whatever its quality: an
+	// OK: the answer ended properly (the healing contract §3), whatever its quality: an
 	// empty but complete one is OK too. The first byte is not.
 	OK bool
 	// Counted: a failure that counts against health, by its class and by the
@@ -63,7 +63,7 @@ type AttemptEnded struct {
 	Class      drey.Class    // of a failure
 	Latency    time.Duration // of the whole attempt; reported of a trial
 	Error      string        // of a failure, one line; reported of a trial
-	Park       Park          // whether the failure parks the provider (gateway.md §6)
+	Park       Park          // whether the failure parks the provider (the gateway contract §6)
 	RetryAfter time.Duration // how long the provider asked to be left alone; 0 = not said
 }
 
@@ -131,7 +131,7 @@ type OperatorRestore struct {
 	Reason string
 }
 
-// OperatorRestart: a person wants the backend restarted. The cap of healing.md
+// OperatorRestart: a person wants the backend restarted. The cap of the healing contract
 // §6 does not bind a person; a restart that runs already does.
 type OperatorRestart struct {
 	Meta

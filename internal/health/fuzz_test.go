@@ -12,7 +12,7 @@ import (
 )
 
 // walker feeds bytes as events to a machine, plays the shell, and checks after
-// each step what healing.md §13 promises.
+// each step what the healing contract §13 promises.
 type walker struct {
 	t         testing.TB
 	m         Machine

@@ -15,7 +15,7 @@ const (
 	rampCeiling    = 8                 // §9: where a ramp ends if no limit is configured
 )
 
-// Depth is how far a probe goes up the ladder of healing.md §8.
+// Depth is how far a probe goes up the ladder of the healing contract §8.
 type Depth uint8
 
 // The rungs. The zero value is the default. DepthTrial is no rung: it is
@@ -188,7 +188,7 @@ func (m *Machine) mayRestart(at time.Time) bool {
 	return oldest.IsZero() || at.Sub(oldest) >= restartCapSpan
 }
 
-// Park says for what a failure parks a provider (gateway.md §6).
+// Park says for what a failure parks a provider (the gateway contract §6).
 type Park uint8
 
 // What parks. The zero value does not.

@@ -4,7 +4,7 @@
 // (GroupStep). The shell in internal/gateway owns them in one goroutine, hands
 // in what happened and performs what they ask for.
 //
-// The contract is docs/contracts/healing.md; "row n" in the comments is row n
+// The contract is the healing contract; "row n" in the comments is row n
 // of the table in its section 4.
 package health
 
@@ -101,7 +101,7 @@ const (
 	NoTrial      Trial = iota
 	TrialOpen          // row 10: the next request that would have used the provider gets it
 	TrialRunning       // row 10: a request has it
-	PanicRunning       // healing.md §5: a request that found no other provider has it
+	PanicRunning       // the healing contract §5: a request that found no other provider has it
 )
 
 var trialNames = [...]string{"none", "open", "running", "panic"}
@@ -165,7 +165,7 @@ type Machine struct {
 	Loaded   bool // Loaded came: another one changes nothing
 	Closed   bool // ShutdownBegan came: nothing new is started
 
-	ParkedUntil  time.Time // parking is orthogonal to health (gateway.md §6)
+	ParkedUntil  time.Time // parking is orthogonal to health (the gateway contract §6)
 	ParkedReason Park
 	Parks        int // parkings in a row for ParkedReason: doubles the next one
 

@@ -11,7 +11,7 @@ import (
 // means nothing to the machine returns it with no effects. Step keeps and
 // changes nothing, so any number of calls may run at once.
 //
-// The rows of healing.md §4, in order. "fail" and "ok" are an AttemptEnded that
+// The rows of the healing contract §4, in order. "fail" and "ok" are an AttemptEnded that
 // is Counted or OK and whose token is of this epoch and under way; X: a profile
 // excludes; D: a profile demotes; "well" stands for HEALTHY, DEGRADED and
 // UNHEALTHY.

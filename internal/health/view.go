@@ -98,7 +98,7 @@ var placeNames = [...]string{"own", "behind", "skipped"}
 // String returns the name.
 func (p Place) String() string { return nameOf(placeNames[:], p, "place") }
 
-// Place is the table of healing.md §5: where a profile of this action has the
+// Place is the table of the healing contract §5: where a profile of this action has the
 // provider. It is Skipped with an open trial too; that is the one request's
 // own exception.
 func (v View) Place(a Action) Place {

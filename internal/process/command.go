@@ -28,7 +28,7 @@ import (
 	"github.com/dreyhq/drey"
 )
 
-// errorBytes is how much of stderr an error text holds (healing.md §6).
+// errorBytes is how much of stderr an error text holds (the healing contract §6).
 const errorBytes = 1 << 10
 
 // Command is one run of a provider's restart command.

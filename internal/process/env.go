@@ -3,7 +3,7 @@ package process
 import "os"
 
 // passed are the variables of drey's own environment that a child gets where
-// they are set (healing.md §6). All others, and so every key, stay here.
+// they are set (the healing contract §6). All others, and so every key, stay here.
 var passed = [...]string{
 	"PATH", "HOME", "LANG", "TMPDIR",
 	"USER", "LOGNAME", "SHELL", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS",

@@ -8,7 +8,7 @@ import (
 )
 
 // killGrace is how long processes that nobody waits for may take to end after
-// SIGTERM: a command whose time is over (healing.md §6), and what a backend
+// SIGTERM: a command whose time is over (the healing contract §6), and what a backend
 // leaves behind when it ends by itself.
 const killGrace = 2 * time.Second
 

@@ -5,7 +5,7 @@ import (
 	"strconv"
 )
 
-// The size at which a process's log is rotated (healing.md §7), and how many
+// The size at which a process's log is rotated (the healing contract §7), and how many
 // older ones stay beside it (.1 is the newest).
 const (
 	logBytes = 10 << 20

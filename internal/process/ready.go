@@ -13,7 +13,7 @@ import (
 	"github.com/dreyhq/drey"
 )
 
-// Readiness says how to see that a backend is ready (healing.md §7).
+// Readiness says how to see that a backend is ready (the healing contract §7).
 type Readiness struct {
 	Path     string        // what is asked; "" = /health
 	Interval time.Duration // between two looks; 0 = 250 ms

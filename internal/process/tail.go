@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// keptOutput is how much of an output is kept: its last 8 KiB (healing.md §6).
+// keptOutput is how much of an output is kept: its last 8 KiB (the healing contract §6).
 const keptOutput = 8 << 10
 
 // tail keeps the end of what is written to it. It is safe for concurrent use.

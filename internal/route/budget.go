@@ -10,7 +10,7 @@ type RetryBudget struct {
 	last    int64 // the newest second, since epoch
 }
 
-// The windows of contracts/gateway.md §6.
+// The windows of the gateway contract §6.
 const (
 	shareWindow = 60 // seconds over which the share holds
 	floorWindow = 10 // seconds in which the floor is free

@@ -96,7 +96,7 @@ const (
 	claudePrefix = "claude-drey-" // agents drop model names of another form
 )
 
-// Choose says where a request goes (contracts/gateway.md §3). The narrower the
+// Choose says where a request goes (the gateway contract §3). The narrower the
 // setter, the stronger:
 //
 //  1. the body's field, 2. the header, 3. the path,

@@ -12,7 +12,7 @@ import (
 // at all.
 //
 // Where several classes match, the first of these wins
-// (contracts/gateway.md §6):
+// (the gateway contract §6):
 //
 //  1. cancel: the caller's own going explains every other trace of it;
 //  2. resource: memory or device, whatever status it came with;
@@ -52,7 +52,7 @@ func (e Evidence) shown(s string) string {
 	return oneLine(s)
 }
 
-// counts says whether a failure counts against health (contracts/healing.md
+// counts says whether a failure counts against health (the healing contract
 // §3): an empty answer is one of poor quality, and complete.
 func counts(c drey.Class, s Sub) bool {
 	switch c {

@@ -14,7 +14,7 @@ import (
 // Case is a way in which a request ends without an answer of a provider.
 type Case uint8
 
-// The cases of contracts/gateway.md §9. The zero value is a bug of ours.
+// The cases of the gateway contract §9. The zero value is a bug of ours.
 const (
 	CaseInternal      Case = iota
 	CaseBadRequest         // malformed, an unknown profile, a guard; the code says which

@@ -15,7 +15,7 @@ import (
 	"github.com/dreyhq/drey"
 )
 
-// TestFailureTable holds the table of contracts/gateway.md §9.
+// TestFailureTable holds the table of the gateway contract §9.
 func TestFailureTable(t *testing.T) {
 	var b strings.Builder
 	for c := CaseInternal; c <= CaseCancelled; c++ {

@@ -58,7 +58,7 @@ type Member struct {
 }
 
 // HealthAction says what a profile does about a provider's health
-// (contracts/healing.md §5).
+// (the healing contract §5).
 type HealthAction uint8
 
 // The actions. The zero value is Exclude, the default.
@@ -83,7 +83,7 @@ type Chain struct {
 // Health is what is known of a provider's condition.
 type Health uint8
 
-// The conditions (contracts/healing.md §2). The zero value is Healthy.
+// The conditions (the healing contract §2). The zero value is Healthy.
 const (
 	Healthy    Health = iota
 	Degraded          // among the equals of a pool chosen last

@@ -41,7 +41,7 @@ type Parking struct {
 	Cool time.Time
 }
 
-// The times of contracts/gateway.md §6.
+// The times of the gateway contract §6.
 const (
 	rateFirst, rateMost   = 5 * time.Second, time.Minute
 	authFirst, authMost   = time.Minute, time.Hour

@@ -80,7 +80,7 @@ type Plan struct {
 	Candidates []Candidate // in order of trial
 	Skipped    []Skip      // in the chain's order
 	// Panic says that nothing was left and the only candidate is an excluded
-	// provider (contracts/healing.md §5).
+	// provider (the healing contract §5).
 	Panic bool
 }
 
@@ -89,7 +89,7 @@ type Plan struct {
 const panicPause = 5 * time.Second
 
 // Resolve decides which providers of a chain a request may use and in which
-// order (contracts/gateway.md §5). live is the table that Member.Slot points
+// order (the gateway contract §5). live is the table that Member.Slot points
 // into; it is only read.
 //
 // Passes that leave out: 1 credential, 2 paid gate, 3 the operator, restarting

@@ -9,7 +9,7 @@ import (
 	"github.com/dreyhq/drey"
 )
 
-// The times of contracts/gateway.md §7.
+// The times of the gateway contract §7.
 const (
 	firstTokenRemote = 30 * time.Second
 	firstTokenLocal  = 120 * time.Second // a model may have to be loaded first

@@ -73,7 +73,7 @@ type Verdict struct {
 	// or if what it said was past or absurd.
 	RetryAfter time.Duration
 	// Counts says whether it counts against the provider's health
-	// (contracts/healing.md §3).
+	// (the healing contract §3).
 	Counts bool
 	// Parks says whether the provider is parked for it (see Parking.After). A
 	// missing model that the caller named parks nothing.

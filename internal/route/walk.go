@@ -62,7 +62,7 @@ const (
 // and nothing follows Served, Relay, Give or Fail. It changes nothing that w
 // shares with copies of it.
 //
-// The rules (contracts/gateway.md §6, healing.md §9):
+// The rules (the gateway contract §6, the healing contract §9):
 //
 //  1. Each provider is tried once, in the plan's order. Failover is not
 //     rationed.

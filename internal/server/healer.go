@@ -11,7 +11,7 @@ import (
 // A Healer owns the health of the providers. Calls come concurrently. Acts are
 // a person's; they return when the change is durable. Their errors are
 // *drey.Error, with the code not_found where the provider is none, or one of
-// those that contract healing.md §12 names.
+// those that the healing contract §12 names.
 type Healer interface {
 	// Health returns how a provider stands; false if there is none of this
 	// name.

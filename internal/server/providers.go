@@ -17,7 +17,7 @@ import (
 	"github.com/dreyhq/drey/internal/health"
 )
 
-// providerRoutes are the operations on providers (contract healing.md §12).
+// providerRoutes are the operations on providers (the healing contract §12).
 func (s *Server) providerRoutes(a huma.API) {
 	act := func(path, id, summary string) huma.Operation {
 		op := operation(http.MethodPost, "/providers/{name}/"+path, id, summary)

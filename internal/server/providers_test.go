@@ -92,7 +92,9 @@ func healerLab(t *testing.T) (*lab, *healer) {
 func TestProviderActs(t *testing.T) {
 	l, h := healerLab(t)
 	h.probe = Probed{OK: true, Depth: health.DepthModels, Latency: 40 * time.Millisecond}
-	code := func(c string) error { return &drey.Error{Class: drey.Caller, Code: c, Op: "restart", Provider: "local"} }
+	code := func(c string) error {
+		return &drey.Error{Class: drey.Caller, Code: c, Op: "restart", Provider: "local"}
+	}
 	for _, tt := range []struct {
 		name, path, body string
 		err              error

@@ -78,7 +78,7 @@ type Doors struct {
 	MaxStreams   int      // requests at once; 0 = 4096
 }
 
-// The defaults of Doors. Source: contract gateway.md §1, listen.
+// The defaults of Doors. Source: the gateway contract §1, listen.
 const (
 	defaultMaxBody    = 64 << 20
 	defaultMaxStreams = 4096

@@ -23,7 +23,7 @@ type Failure struct {
 }
 
 // counts reports whether the failure counts against health (contract
-// healing.md §3). Whether a bad answer was cut or merely empty is not in the
+// the healing contract §3). Whether a bad answer was cut or merely empty is not in the
 // row; it is taken to count, as it stands in a run that did.
 func (f Failure) counts() bool {
 	switch f.Class {

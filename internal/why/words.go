@@ -1,7 +1,7 @@
 package why
 
 // skipped says why a provider was passed over, by the word of provider-skipped
-// (contract gateway.md §5).
+// (the gateway contract §5).
 var skipped = map[string]string{
 	"no-credential":     "its credential is missing",
 	"paid-gate":         "it costs money, and allow_paid is off",

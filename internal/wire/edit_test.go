@@ -138,7 +138,7 @@ func members(body []byte) (out [][2]string) {
 	return out
 }
 
-// TestBodyIsNotCopied holds gateway.md §19: for a prompt of 1 MB the bytes
+// TestBodyIsNotCopied holds the gateway contract §19: for a prompt of 1 MB the bytes
 // allocated, reading it included, stay below one and a half times its size.
 func TestBodyIsNotCopied(t *testing.T) {
 	in := []byte(`{"model":"m","profile":"p","messages":[{"role":"user","content":"` + strings.Repeat("word ", 1<<18) + `"}],"seed":1}`)

@@ -51,7 +51,7 @@ func streams(t testing.TB) map[string][]byte {
 	return out
 }
 
-// checkOrder holds gateway.md §8: the order of frames of this wire.
+// checkOrder holds the gateway contract §8: the order of frames of this wire.
 func checkOrder(t testing.TB, out []byte, whole bool) {
 	t.Helper()
 	r := sse.NewReader(bytes.NewReader(out), 0)
