@@ -127,7 +127,7 @@ func Run(ctx context.Context, o Options) error {
 // listeners, store. What it has built when it fails is undone.
 func boot(ctx context.Context, o Options) (_ *Daemon, err error) {
 	restrictUmask()
-	d := &Daemon{opts: o, started: time.Now(), log: slog.New(slog.DiscardHandler), hup: make(chan os.Signal, 1), strange: make(chan struct{}, 1)}
+	d := &Daemon{opts: o, started: time.Now(), log: slog.New(slog.DiscardHandler), hup: make(chan os.Signal, 1), strange: make(chan struct{}, 1), ballast: newBallast()}
 	d.redactor.Store(redact.New())
 	if o.Log != nil {
 		d.log = slog.New(&redacting{o.Log.Handler(), d.redactString})

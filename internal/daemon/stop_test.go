@@ -3,6 +3,7 @@ package daemon
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -85,23 +86,36 @@ func TestTheLastWordIsTheShutdown(t *testing.T) {
 	}
 }
 
-// underWay sends a streamed request to a daemon and returns what becomes of it,
-// once the provider has begun to answer.
-func underWay(h *house, p *fake.Server) <-chan answer {
+// exchange is a streamed request that is under way.
+type exchange struct {
+	begun <-chan struct{} // closed when the headers are there, and with them the first content
+	ended <-chan answer
+}
+
+// underWay sends a streamed request and returns once the provider has it.
+func underWay(h *house, p *fake.Server) exchange {
 	h.t.Helper()
-	ended := make(chan answer, 1)
 	n := len(p.Calls())
+	begun, ended := make(chan struct{}), make(chan answer, 1)
 	go func() {
-		a, err := h.try(http.MethodPost, "/v1/messages", `{"model":"any","max_tokens":100,"stream":true,"messages":[{"role":"user","content":"hi"}]}`)
+		resp, err := h.http.Post(h.base+"/v1/messages", "application/json",
+			strings.NewReader(`{"model":"any","max_tokens":100,"stream":true,"messages":[{"role":"user","content":"hi"}]}`))
 		if err != nil {
-			a.body += " and then " + err.Error()
+			ended <- answer{body: err.Error()}
+			return
 		}
-		ended <- a
+		defer resp.Body.Close()
+		close(begun)
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			body = append(body, " and then "+err.Error()...)
+		}
+		ended <- answer{resp.StatusCode, resp.Header, string(body)}
 	}()
 	if _, err := p.WaitCalls(h.t.Context(), n+1); err != nil {
 		h.t.Fatal(err)
 	}
-	return ended
+	return exchange{begun, ended}
 }
 
 func TestAStopLetsAnswersEnd(t *testing.T) {
@@ -111,7 +125,7 @@ func TestAStopLetsAnswersEnd(t *testing.T) {
 		return fake.Text("the whole answer, to its last word")
 	})
 	h := open(t, strings.Replace(yamlOf("anthropic", p.URL()), "first_token: 1s", "first_token: 1m", 1))
-	ended := underWay(h, p)
+	x := underWay(h, p)
 	h.stopping()
 	eventually(t, "the doors are closed", func() bool {
 		_, err := h.try(http.MethodGet, "/healthz", "")
@@ -123,7 +137,7 @@ func TestAStopLetsAnswersEnd(t *testing.T) {
 		t.Errorf("in flight are %d, %v", st.Requests.InFlight, err)
 	}
 	close(release)
-	if a := <-ended; a.status != 200 || !strings.Contains(a.body, "word") || !strings.Contains(a.body, "message_stop") {
+	if a := <-x.ended; a.status != 200 || !strings.Contains(a.body, "word") || !strings.Contains(a.body, "message_stop") {
 		t.Errorf("the answer under way: %d %s", a.status, a.body)
 	}
 	if err := h.stop(); err != nil {
@@ -155,15 +169,15 @@ func TestAStopTellsTheAnswersThatItCuts(t *testing.T) {
 			})
 			h := open(t, strings.Replace(yamlOf("anthropic", p.URL()), "first_token: 1s", "first_token: 1m", 1), tt.change)
 			silent, stalled := underWay(h, p), underWay(h, p)
-			eventually(t, "both are under way", func() bool { return h.d.server.InFlight() == 2 })
+			<-stalled.begun
 			at := time.Now()
 			h.stopping()
 			tt.after()
-			a := <-silent
-			if a.status != 503 || !strings.Contains(a.body, "overloaded_error") || !strings.Contains(a.body, "try again") || a.header.Get("Retry-After") == "" {
+			a := <-silent.ended
+			if a.status != 503 || !strings.Contains(a.body, "overloaded_error") || !strings.Contains(a.body, "send the request again") || a.header.Get("Retry-After") == "" {
 				t.Errorf("the silent one: %d %s", a.status, a.body)
 			}
-			b := <-stalled
+			b := <-stalled.ended
 			if b.status != 200 || !strings.Contains(b.body, "half") || !strings.Contains(b.body, "event: error") || strings.Contains(b.body, "message_stop") || strings.Contains(b.body, "and then") {
 				t.Errorf("the stalled one: %d %s", b.status, b.body)
 			}

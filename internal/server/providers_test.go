@@ -206,18 +206,19 @@ const row1 = `{"id":"req_1","ts":"2026-11-22T10:00:00.000000+00:00","wire":"chat
 func TestWhy(t *testing.T) {
 	l, h := healerLab(t)
 	at := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	l.bus.Emit(drey.Event{At: at, Name: "chain-panic-trial", Machine: "profile", ID: "default", Fields: []drey.Field{drey.F("profile", "default"), drey.F("provider", "big")}})
 	l.rows.list = []store.RequestRow{{ID: "req_1", At: at, Row: []byte(row1)}}
 	l.journal.Submit(func(store.Commit, error) {}, store.Append{Events: []drey.Event{
 		{At: at.Add(-time.Minute), Name: "self-healing-exclude", Machine: "provider", ID: "big", Fields: []drey.Field{drey.F("provider", "big"), drey.F("consecutive_failures", 6), drey.F("reason", "consecutive")}},
 		{At: at, Name: "config-loaded", Machine: "daemon", RequestID: "req_1"},
-		{At: at.Add(100 * time.Millisecond), Name: "self-healing-exclude", Machine: "provider", ID: "local", Cause: 2, Fields: []drey.Field{drey.F("provider", "local"), drey.F("profile", "default"), drey.F("consecutive_failures", 1), drey.F("reason", "consecutive")}},
+		{At: at.Add(100 * time.Millisecond), Name: "self-healing-exclude", Machine: "provider", ID: "local", Cause: 3, Fields: []drey.Field{drey.F("provider", "local"), drey.F("profile", "default"), drey.F("consecutive_failures", 1), drey.F("reason", "consecutive")}},
 	}})
 	h.now = Health{View: health.View{State: health.Excluded, Phase: health.Probing, By: health.ByHealth, ExcludedAt: time.Now().Add(-time.Minute), NextProbeAt: time.Now().Add(time.Hour)}}
 	for path, want := range map[string][]string{
 		"request/req_1": {"cloud answered request req_1", "passed over big: it is excluded, since 1m earlier (6 failures in a row)", "local failed (transport: connection refused by [redacted])"},
 		"provider/local": {"local has been EXCLUDED for 1m, by its health", // the exclusion goes back to the request by its cause
 			"excluded after 1 failure in a row (transport: connection refused by [redacted]), first seen by request req_1"},
-		"provider/big": {"big is not in the configuration any more.", "excluded after 6 failures in a row"},
+		"provider/big": {"big is not in the configuration any more.", "got a request as a trial", "excluded after 6 failures in a row"},
 	} {
 		t.Run(path, func(t *testing.T) {
 			r := l.ask("GET", api.Prefix+"/why/"+path, "")
@@ -235,7 +236,7 @@ func TestWhy(t *testing.T) {
 			}
 		})
 	}
-	if seq := gjson.Get(l.ask("GET", api.Prefix+"/why/provider/local", "").body, "steps.0.seq").Int(); seq != 3 {
+	if seq := gjson.Get(l.ask("GET", api.Prefix+"/why/provider/local", "").body, "steps.0.seq").Int(); seq != 4 {
 		t.Errorf("the step stands on event %d", seq)
 	}
 	for _, path := range []string{"request/req_2", "provider/nobody", "daemon"} {

@@ -92,7 +92,11 @@ func (s *Server) eventsOf(ctx context.Context, name string) ([]drey.Event, error
 		if err != nil {
 			return nil, err
 		}
-		events = append(events, page.Events...)
+		for _, ev := range page.Events {
+			if why.About(ev, drey.ProviderID(name)) { // trials are of any provider
+				events = append(events, ev)
+			}
+		}
 	}
 	known := map[drey.Seq]bool{}
 	for _, ev := range events {

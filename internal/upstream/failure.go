@@ -77,7 +77,11 @@ func (a *attempt) evidence(err error, otherwise route.Fault) route.Evidence {
 		if cause := context.Cause(a.parent); errors.Is(cause, ErrTotalTimeout) || errors.Is(cause, context.DeadlineExceeded) {
 			return route.Evidence{Fault: route.TotalTimeout, Text: ErrTotalTimeout.Error()}
 		}
-		return route.Evidence{Fault: route.CallerGone, Text: "the caller went away"}
+		text := "the caller went away"
+		if cut, ok := errors.AsType[*drey.Error](context.Cause(a.parent)); ok { // by us, and not by the caller
+			text = cut.Error()
+		}
+		return route.Evidence{Fault: route.CallerGone, Text: text}
 	}
 	// 2
 	if fault, limit := a.clock.verdict(); fault != route.NoFault {

@@ -80,8 +80,9 @@ func run(all []Failure, n int, at time.Time, request drey.RequestID) []Failure {
 
 // kinds writes failures by class, the most frequent first, each with the text
 // of its latest: "transport: connection refused", or
-// "4 × transport (connection refused), 2 × server (HTTP 500)". "" for none.
-func kinds(fs []Failure) string {
+// "4 × transport (connection refused), 2 × server (HTTP 500)". Where fewer than
+// all n are known it does not pretend to have counted. "" for none.
+func kinds(fs []Failure, all int) string {
 	type kind struct {
 		class drey.Class
 		n     int
@@ -98,15 +99,24 @@ func kinds(fs []Failure) string {
 		ks[i].last = f
 	}
 	slices.SortStableFunc(ks, func(a, b kind) int { return cmp.Compare(b.n, a.n) })
-	if len(ks) == 1 {
+	switch len(ks) {
+	case 0:
+		return ""
+	case 1:
 		return because(ks[0].class.String(), ks[0].last.detail())
 	}
 	parts := make([]string, len(ks))
 	for i, k := range ks {
-		parts[i] = fmt.Sprintf("%d × %s", k.n, k.class)
+		parts[i] = k.class.String()
+		if len(fs) >= all {
+			parts[i] = fmt.Sprintf("%d × %s", k.n, k.class)
+		}
 		if d := k.last.detail(); d != "" {
 			parts[i] += " (" + d + ")"
 		}
+	}
+	if len(fs) < all {
+		return "among them " + strings.Join(parts, ", ")
 	}
 	return strings.Join(parts, ", ")
 }

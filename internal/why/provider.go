@@ -57,7 +57,7 @@ const toldBreakdowns = 3
 func Provider(f ProviderFacts) Story {
 	t := teller{f: f, causes: index(f.Events)}
 	for _, ev := range f.Events {
-		if isOf(ev, f.ID) {
+		if About(ev, f.ID) {
 			t.events = append(t.events, ev)
 		}
 	}
@@ -71,8 +71,8 @@ func Provider(f ProviderFacts) Story {
 	return Story{Subject: "provider", ID: string(f.ID), Summary: t.summary(), Steps: t.steps, Earlier: earlier}
 }
 
-// isOf reports whether an event is about a provider or its process.
-func isOf(ev drey.Event, id drey.ProviderID) bool {
+// About reports whether an event is about a provider or its process.
+func About(ev drey.Event, id drey.ProviderID) bool {
 	return (ev.Machine == "provider" || ev.Machine == "process") && ev.ID == string(id) ||
 		ev.Name == "chain-panic-trial" && text(ev, "provider") == string(id)
 }
@@ -211,7 +211,7 @@ func (t *teller) changed(ev drey.Event) {
 	switch text(ev, "new_state") {
 	case degraded:
 		what := count(failures, "failure") + " in a row"
-		if k := kinds(run(t.f.Failures, failures, ev.At, t.causes.request(ev))); k != "" {
+		if k := kinds(run(t.f.Failures, failures, ev.At, t.causes.request(ev)), failures); k != "" {
 			what += " (" + k + ")"
 		}
 		t.say(ev, "degraded after %s; still in its place", what)
@@ -243,7 +243,10 @@ func (t *teller) failed(ev drey.Event, n int, reason string) string {
 	if reason == "ratio" {
 		what = "at least half of its latest answers failed"
 	}
-	if k := kinds(known); k != "" {
+	if reason == "ratio" {
+		n = len(known)
+	}
+	if k := kinds(known, n); k != "" {
 		what += " (" + k + ")"
 	}
 	switch {
@@ -277,7 +280,7 @@ func (t *teller) excluded(ev drey.Event, act *drey.Event) {
 		t.say(ev, "excluded because %s%s", t.failed(ev, failures, reason), profile)
 	case "ramp":
 		why := "excluded again: it failed while it was being brought back"
-		if k := kinds(run(t.f.Failures, 1, ev.At, t.causes.request(ev))); k != "" {
+		if k := kinds(run(t.f.Failures, 1, ev.At, t.causes.request(ev)), 1); k != "" {
 			why += " (" + k + ")"
 		}
 		if r := t.causes.request(ev); r != "" {

@@ -121,7 +121,7 @@ func (n *narrator) arrived(events []drey.Event) {
 		if ids := names(ev, "providers"); len(ids) > 0 {
 			way = "to be tried in this order: " + strings.Join(ids, ", ")
 		}
-		n.say(ev.At, ev, "profile %s, named by %s; %s", text(ev, "profile"), word(chosenBy, text(ev, "by")), way)
+		n.say(ev.At, ev, "profile %s, %s; %s", text(ev, "profile"), word(chosenBy, text(ev, "by")), way)
 		return
 	}
 }

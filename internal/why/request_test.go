@@ -98,6 +98,25 @@ func TestFailuresOfARow(t *testing.T) {
 	}
 }
 
+func TestKinds(t *testing.T) {
+	refused, boom := Failure{Class: drey.Transport, Text: "refused"}, Failure{Class: drey.Server, Status: 500, Text: "boom"}
+	for _, tt := range []struct {
+		fs   []Failure
+		all  int
+		want string
+	}{
+		{nil, 6, ""},
+		{[]Failure{refused, refused}, 6, "transport: refused"},
+		{[]Failure{boom, refused, refused}, 3, "2 × transport (refused), 1 × server (HTTP 500: boom)"},
+		{[]Failure{boom, refused, refused}, 6, "among them transport (refused), server (HTTP 500: boom)"},
+		{[]Failure{{Class: drey.Silence}}, 1, "silence"},
+	} {
+		if got := kinds(tt.fs, tt.all); got != tt.want {
+			t.Errorf("%v of %d: %q, want %q", tt.fs, tt.all, got, tt.want)
+		}
+	}
+}
+
 // An event's causes lead to the request that began it, and a circle, which the
 // journal cannot hold, does not hang the reader.
 func TestCausesLeadToTheRequest(t *testing.T) {

@@ -24,14 +24,14 @@ var skipped = map[string]string{
 	"crash-loop":        "its process ends again and again",
 }
 
-// chosenBy says what named the profile, by the word of route-resolved.
+// chosenBy says how the profile was chosen, by the word of route-resolved.
 var chosenBy = map[string]string{
-	"body":    "the request itself",
-	"header":  "a header",
-	"path":    "the path",
-	"key":     "the client's key",
-	"model":   "the model's name",
-	"default": "default, since nothing named one",
+	"body":    "named by the request itself",
+	"header":  "named by a header",
+	"path":    "named by the path",
+	"key":     "named by the client's key",
+	"model":   "named by the model's name",
+	"default": "the default, since nothing named one",
 }
 
 // parked says for what a provider is left alone.
