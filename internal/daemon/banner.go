@@ -25,7 +25,7 @@ func (d *Daemon) banner() {
 		fmt.Fprintf(w, "  configuration: %s\n", gen.source)
 	}
 	for _, p := range d.gateway.Providers() {
-		fmt.Fprintf(w, "  %s\n", providerLine(p))
+		fmt.Fprintf(w, "  %s\n", d.redactString(providerLine(p))) // what the configuration says, and it alone
 	}
 	if gen.demo {
 		fmt.Fprintln(w, "  No model was found, so a built-in demo answers. Start a local server (ollama run llama3.2), or set a key:")
@@ -39,7 +39,7 @@ func (d *Daemon) banner() {
 	}
 	fmt.Fprintf(w, "  Claude Code:  ANTHROPIC_BASE_URL=%s ANTHROPIC_AUTH_TOKEN=%s claude\n", base, key)
 	fmt.Fprintf(w, "  OpenAI SDKs:  OPENAI_BASE_URL=%s/v1 OPENAI_API_KEY=%s\n", base, key)
-	_, _ = io.WriteString(d.opts.Banner, d.redactString(w.String())) // nobody reads it who cannot be written to
+	_, _ = io.WriteString(d.opts.Banner, w.String()) // nobody reads it who cannot be written to
 }
 
 func providerLine(p gateway.ProviderView) string {

@@ -195,7 +195,10 @@ func (d *Daemon) build(ctx context.Context, gen *generation) error {
 	if err := d.restore(ctx); err != nil {
 		return err
 	}
-	bus := events.Config{Journal: d.store, Redact: d.redactBytes, Log: d.log}
+	bus := events.Config{
+		Journal: d.store, Redact: d.redactBytes, Log: d.log,
+		Unlogged: []string{"drey-shutdown"}, // the log's last line, after all that follows the event
+	}
 	ledger := gateway.LedgerConfig{Rows: d.store, Counters: d.store, Redact: d.redactBytes, Log: d.log}
 	if d.audit != nil {
 		bus.Audit = d.audit

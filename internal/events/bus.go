@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/dreyhq/drey"
@@ -22,6 +23,9 @@ type Config struct {
 	// Redact takes secrets out of a line.
 	Redact func([]byte) []byte
 	Log    *slog.Logger
+	// Unlogged are events that Log is not told of, because who emits them does
+	// that at another moment.
+	Unlogged []string
 }
 
 // Bus is the one way of an event. Its methods may be called concurrently and
@@ -172,7 +176,7 @@ func (b *Bus) tell(ctx context.Context, ev drey.Event) {
 		}
 	}
 	level := map[drey.Level]slog.Level{drey.Debug: slog.LevelDebug, drey.Warn: slog.LevelWarn, drey.ErrorLevel: slog.LevelError}[ev.Level]
-	if !b.cfg.Log.Enabled(ctx, level) {
+	if !b.cfg.Log.Enabled(ctx, level) || slices.Contains(b.cfg.Unlogged, ev.Name) {
 		return
 	}
 	attrs := make([]slog.Attr, 0, len(ev.Fields)+4)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/dreyhq/drey"
@@ -203,7 +204,7 @@ func (x *exchange) fail(ctx context.Context, f route.Fail) {
 		e.Message = why.Err.Error() + "; " + why.Hint
 	}
 	if told.RetryAfter > 0 {
-		e.Detail, _ = json.Marshal(f.Detail(x.walk, x.g.redact)) // strings and numbers: it cannot fail
+		e.Detail, _ = json.Marshal(f.Detail(x.walk, x.redact)) // strings and numbers: it cannot fail
 	}
 	x.tell(told, e)
 	if f.Case == route.CaseNotEligible && x.rec.Outcome == OutcomeFailed {
@@ -221,7 +222,7 @@ func drained(ctx context.Context) bool {
 // tell sends an error, by itself or in the stream that has begun.
 func (x *exchange) tell(t route.Told, e wire.Error) {
 	e.Type, e.Code, e.RequestID = t.Type, t.Code, string(x.req.ID)
-	e.Message = x.g.redact(e.Message)
+	e.Message = x.redact(e.Message)
 	x.rec.Error, x.rec.Status, x.rec.Outcome = e.Message, t.Status, OutcomeFailed
 	phase := x.sink.now()
 	if phase == held {
@@ -247,6 +248,19 @@ func (x *exchange) tell(t route.Told, e wire.Error) {
 	// find a clean one.
 	x.aborted = x.req.Wire == drey.WireChat
 }
+
+// redact takes secrets out of what a provider said: those of the configuration,
+// and the caller's own credential, which a provider of key: caller has seen.
+func (x *exchange) redact(s string) string {
+	if own := x.req.Key.Secret; len(own) >= shortestSecret {
+		s = strings.ReplaceAll(s, own, "[redacted]")
+	}
+	return x.g.redact(s)
+}
+
+// shortestSecret is the length below which a secret is not looked for: any
+// answer might contain it.
+const shortestSecret = 8
 
 // told adds what tells a client whether and when to come back.
 func told(h http.Header, t route.Told) {

@@ -66,7 +66,7 @@ func (x *exchange) ended(l *lane, res result, took time.Duration) {
 		x.rec.Provider, x.rec.Served, x.rec.Stop = l.p.ID, res.model, res.stop
 		x.event(drey.Info, "provider-ok", drey.F("provider", l.p.ID), drey.F("duration_ms", took.Milliseconds()))
 	} else {
-		rec.Error = x.g.redact(res.verdict.Text)
+		rec.Error = x.redact(res.verdict.Text)
 		x.event(drey.Warn, "provider-failed", drey.F("provider", l.p.ID), drey.F("class", res.verdict.Class),
 			drey.F("status", res.verdict.Status), drey.F("error", rec.Error),
 			drey.F("retryable", res.verdict.Class.Retryable()), drey.F("committed", res.committed))

@@ -369,6 +369,27 @@ func TestUncountedTokensAreEstimated(t *testing.T) {
 	}
 }
 
+// The caller's own credential comes back in no answer and no row, whatever the
+// provider that got it says.
+func TestTheCallersCredentialStaysHidden(t *testing.T) {
+	const own = "plain-words-of-the-caller"
+	for _, b := range []fake.Behaviour{fake.Status(500, "server_error", strings.Repeat("x", 180)+" "+own), fake.Text("a b c").ErrorAfter(1, "api_error", strings.Repeat("x", 180)+" "+own)} {
+		for _, stream := range []bool{true, false} {
+			l := newLab(t, nil, scripted{id: "a", wire: drey.WireChat, script: fake.Always(b), change: func(p *Provider) { p.CallerKey, p.Key = true, "" }})
+			a := l.ask(t.Context(), drey.WireChat, prompt(drey.WireChat, stream), func(r *Request) { r.Key.Secret = own })
+			row, err := json.Marshal(l.last().row())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, sink := range []string{a.body, string(row), fmt.Sprint(l.last().Events), fmt.Sprint(l.Providers())} {
+				if strings.Contains(sink, "plain-words") {
+					t.Errorf("it stands in %s", sink)
+				}
+			}
+		}
+	}
+}
+
 // brokenWriter is a caller that is gone after the first write.
 type brokenWriter struct {
 	*httptest.ResponseRecorder

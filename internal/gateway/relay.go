@@ -169,7 +169,7 @@ func (x *exchange) broken(res result, err error) result {
 
 // judge classifies an answer that came and is bad.
 func (x *exchange) judge(err error) (route.Verdict, route.Fault) {
-	ev := route.Evidence{Fault: route.MalformedAnswer, Text: err.Error(), At: time.Now()}
+	ev := route.Evidence{Fault: route.MalformedAnswer, Text: err.Error(), At: time.Now(), Redact: x.redact}
 	if bad, ok := errors.AsType[*wire.AnswerError](err); ok {
 		ev.Text = bad.Msg
 		switch bad.Kind {

@@ -42,6 +42,18 @@ type Health struct {
 	health.View
 	Queued  int      // requests that wait for a place or for the process
 	Process *Process // nil = drey keeps none for it
+
+	Attempts, Successes uint64                // since the daemon's start
+	Failures            map[drey.Class]uint64 // by class
+	LastError           *LastError            // nil = none since the daemon's start
+}
+
+// LastError is a provider's latest failure, for people.
+type LastError struct {
+	At     time.Time
+	Class  drey.Class
+	Status int    // 0 if it answered none
+	Text   string // one line, redacted
 }
 
 // Process is the process that drey keeps for a provider.

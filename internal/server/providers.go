@@ -51,30 +51,22 @@ const maxErrorText = 200
 func providerOf(v gateway.ProviderView, healer Healer, now time.Time) api.Provider {
 	p := api.Provider{
 		Name: v.ID, Class: v.Price, Wire: v.Wire, Model: v.Model,
-		State: health.Healthy.String(), Phase: health.NoPhase.String(),
-		ConsecutiveFailures: v.Tally.Consecutive, InFlight: v.InFlight,
 		URL: publicURL(v.URL), ContextTokens: v.Context, Out: v.Out, Until: timeText(v.Until),
-		Attempts: v.Tally.Attempts, Successes: v.Tally.Successes,
 	}
-	if len(v.Tally.Failures) > 0 {
-		p.Failures = make(map[string]uint64, len(v.Tally.Failures))
-		for class, n := range v.Tally.Failures {
-			p.Failures[class.String()] = n
-		}
-	}
-	if last := v.Tally.LastFailure; last != nil {
-		p.LastError = &api.LastError{At: drey.FormatTime(last.At), Class: last.Class, Status: last.Status, Text: cutText(last.Text)}
-	}
-	if healer == nil {
-		return p
-	}
-	h, ok := healer.Health(v.ID)
-	if !ok {
-		return p // it came with a reload just now
-	}
+	h := healthOf(v, healer)
 	p.State, p.Phase, p.By, p.Reason = h.State.String(), h.Phase.String(), h.By.String(), h.Reason
 	p.ConsecutiveFailures, p.InFlight, p.Queued = h.ConsecutiveFailures, h.InFlight, h.Queued
 	p.IntervalS, p.RampLimit = h.Interval.Seconds(), h.RampLimit
+	p.Attempts, p.Successes = h.Attempts, h.Successes
+	if len(h.Failures) > 0 {
+		p.Failures = make(map[string]uint64, len(h.Failures))
+		for class, n := range h.Failures {
+			p.Failures[class.String()] = n
+		}
+	}
+	if last := h.LastError; last != nil {
+		p.LastError = &api.LastError{At: drey.FormatTime(last.At), Class: last.Class, Status: last.Status, Text: cutText(last.Text)}
+	}
 	if h.State == health.Excluded {
 		p.ExcludedForS = wholeMillis(now.Sub(h.ExcludedAt))
 	}
@@ -88,6 +80,24 @@ func providerOf(v gateway.ProviderView, healer Healer, now time.Time) api.Provid
 		p.Process = &api.Process{State: proc.State.String(), PID: proc.PID, Port: proc.Port, IdleS: wholeMillis(proc.Idle)}
 	}
 	return p
+}
+
+// healthOf is the healer's view, or what the gateway has counted of a provider
+// that nobody keeps.
+func healthOf(v gateway.ProviderView, healer Healer) Health {
+	if healer != nil {
+		if h, ok := healer.Health(v.ID); ok {
+			return h
+		}
+	}
+	h := Health{
+		View:     health.View{ConsecutiveFailures: v.Tally.Consecutive, InFlight: v.InFlight},
+		Attempts: v.Tally.Attempts, Successes: v.Tally.Successes, Failures: v.Tally.Failures,
+	}
+	if last := v.Tally.LastFailure; last != nil {
+		h.LastError = &LastError{last.At, last.Class, last.Status, last.Text}
+	}
+	return h
 }
 
 // wholeMillis writes a span in seconds to the millisecond; a negative one is 0.

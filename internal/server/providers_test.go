@@ -171,14 +171,17 @@ func TestProviderView(t *testing.T) {
 			Interval: 30 * time.Second, ExcludedAt: time.Now().Add(-90 * time.Second), NextProbeAt: time.Now().Add(time.Hour),
 			ParkedUntil: time.Now().Add(time.Hour), ParkedReason: health.ParkRateLimit,
 		},
-		Queued:  3,
-		Process: &Process{State: health.Ready, PID: 42, Port: 8080, Idle: 1500 * time.Millisecond},
+		Queued:   3,
+		Attempts: 9, Successes: 3, Failures: map[drey.Class]uint64{drey.Transport: 6},
+		LastError: &LastError{At: time.Now(), Class: drey.Transport, Text: strings.Repeat("x", 300)},
+		Process:   &Process{State: health.Ready, PID: 42, Port: 8080, Idle: 1500 * time.Millisecond},
 	}
 	r := l.ask("GET", api.Prefix+"/providers/local", "")
 	for key, want := range map[string]string{
 		"name": "local", "class": "local", "wire": "chat", "model": "m", "state": "EXCLUDED", "phase": "probing", "by": "health",
 		"reason": "consecutive", "consecutive_failures": "6", "in_flight": "1", "queued": "3", "interval_s": "30",
-		"process.state": "READY", "process.pid": "42", "process.port": "8080", "process.idle_s": "1.5", "changed": "",
+		"process.state": "READY", "process.pid": "42", "process.port": "8080", "process.idle_s": "1.5", "changed": "", "attempts": "9", "successes": "3", "failures.transport": "6",
+		"last_error.class": "transport", "last_error.text": strings.Repeat("x", 199) + "…",
 	} {
 		if got := gjson.Get(r.body, key).String(); got != want {
 			t.Errorf("%s is %q, want %q", key, got, want)

@@ -51,7 +51,7 @@ func (a *attempt) fail(c *Call, ev route.Evidence, resp *http.Response, err erro
 	ev.At = time.Now()
 	ev.Own = c.NotReady
 	ev.Model = a.p.cfg.Model != ""
-	ev.Redact = a.p.cfg.Redact
+	ev.Redact = a.redact(c.CallerKey)
 	a.clock.mu.Lock()
 	f := &Failure{Provider: a.p.cfg.ID, Fault: ev.Fault, Body: ev.Body, Dialed: a.connected, Timing: a.timing, Err: err}
 	a.clock.mu.Unlock()
@@ -62,6 +62,26 @@ func (a *attempt) fail(c *Call, ev route.Evidence, resp *http.Response, err erro
 	f.Verdict = route.Classify(ev)
 	return f
 }
+
+// redact returns what takes secrets out of what the provider said: those of the
+// configuration, and the caller's credential if the provider was given it.
+func (a *attempt) redact(callerKey string) func(string) string {
+	known := a.p.cfg.Redact
+	if !a.p.cfg.CallerKey || len(callerKey) < shortestSecret {
+		return known
+	}
+	return func(s string) string {
+		s = strings.ReplaceAll(s, callerKey, "[redacted]")
+		if known != nil {
+			s = known(s)
+		}
+		return s
+	}
+}
+
+// shortestSecret is the length below which a secret is not looked for: any text
+// might contain it.
+const shortestSecret = 8
 
 // evidence says why a send or a read ended with err:
 //
