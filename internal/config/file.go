@@ -49,7 +49,7 @@ type File struct {
 	Lifecycle       Lifecycle       `yaml:"lifecycle" built:"no" doc:"when the daemon goes to sleep"`
 	Operations      Operations      `yaml:"operations" built:"no" doc:"limits of the registry of operations"`
 	Store           string          `yaml:"store" default:"sqlite" enum:"sqlite" later:"^(postgres(ql)?:|env:|file:)" restart:"yes" doc:"sqlite; later also a postgres:// URL or a reference to one"`
-	Journal         Journal         `yaml:"journal" doc:"the record of transitions"`
+	Journal         Journal         `yaml:"journal" built:"no" doc:"the record of transitions"`
 	Keys            []Key           `yaml:"keys" doc:"who may call; without keys everybody on this machine"`
 	Budget          *Budget         `yaml:"budget" built:"no" doc:"over all paid providers together"`
 	Logs            Logs            `yaml:"logs" doc:"the logs on disk"`

@@ -85,7 +85,7 @@ func TestParseWhole(t *testing.T) {
 		DefaultProfile: "coding",
 		Aliases:        []Alias{{"claude-haiku-*", "plain"}, {"*-mini", "local"}, {"?", "coding"}},
 		Store:          "sqlite",
-		Journal:        Journal{Keep: 7 * 24 * 3600 * second},
+		Journal:        Journal{Keep: 30 * 24 * 3600 * second},
 		Keys: []Key{
 			{Name: "ci", Secret: Secret{Env: "CI_KEY"}, Profiles: []drey.ProfileID{"plain"}},
 			{Name: "me", Secret: Secret{File: "/etc/drey/me"}, Admin: true},
@@ -272,6 +272,7 @@ func TestNotBuiltYet(t *testing.T) {
 		{fileSpec.field("providers").spec.elem, "providers.a", strings.Replace(smallest, "11434}", "11434, %s: {}}", 1)},
 		{fileSpec.field("profiles").spec.elem, "profiles.default", strings.Replace(smallest, "[a]}", "[a], %s: {}}", 1)},
 		{fileSpec.field("keys").spec.elem, "keys[0]", smallest + "keys: [{name: k, secret: env:K, %s: {}}]\n"},
+		{fileSpec.field("providers").spec.elem.field("capabilities").spec, "providers.a.capabilities", strings.Replace(smallest, "11434}", "11434, capabilities: {%s: {}}}", 1)},
 		{fileSpec.field("logs").spec, "logs", smallest + "logs: {%s: {}}\n"},
 		{fileSpec.field("telemetry").spec, "telemetry", smallest + "telemetry: {%s: {}}\n"},
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"github.com/dreyhq/drey/internal/gateway"
 )
 
 // quiet is how long the file must have been left alone before it is read:
@@ -82,10 +84,20 @@ const (
 )
 
 // learn asks servers for their windows: at the start, after each reload and
-// every now and then those that have not told it. Without a configuration it
-// looks for new ones.
+// every now and then those that have not told it; who is known then to be no
+// good for agents is told once. Without a configuration it looks for new ones.
 func (d *Daemon) learn(ctx context.Context) error {
-	d.gateway.Learn(ctx)
+	warned := map[gateway.Unfit]bool{}
+	ask := func() {
+		d.gateway.Learn(ctx)
+		for _, u := range d.gateway.Unfit() {
+			if !warned[u] {
+				warned[u] = true
+				d.log.Warn("chain-suitability", "profile", u.Profile, "provider", u.Provider, "reason", u.Reason)
+			}
+		}
+	}
+	ask()
 	learn, look := time.NewTicker(learnAgain), time.NewTicker(cmp.Or(d.opts.test.look, lookAgain))
 	defer learn.Stop()
 	defer look.Stop()
@@ -94,9 +106,9 @@ func (d *Daemon) learn(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-learn.C:
-			d.gateway.Learn(ctx)
+			ask()
 		case <-d.strange:
-			d.gateway.Learn(ctx)
+			ask()
 		case <-look.C:
 			if !d.conf.Load().looking || !hasLocal(d.loader.find(ctx)) || ctx.Err() != nil {
 				continue

@@ -390,6 +390,24 @@ func TestTheCallersCredentialStaysHidden(t *testing.T) {
 	}
 }
 
+func TestUnfitForAgents(t *testing.T) {
+	l := newLab(t, nil,
+		scripted{id: "fine", wire: drey.WireChat, change: func(p *Provider) { p.ContextTokens, p.Can.Tools = 64_000, route.Yes }},
+		scripted{id: "mute", wire: drey.WireChat, change: func(p *Provider) { p.ContextTokens, p.Can.Tools = 64_000, route.No }},
+		scripted{id: "small", wire: drey.WireChat, change: func(p *Provider) { p.ContextTokens = 4096 }})
+	var got []string
+	for _, u := range l.Unfit() {
+		got = append(got, fmt.Sprintf("%s %s: %s", u.Profile, u.Provider, u.Reason))
+	}
+	want := []string{
+		"default mute: it cannot call tools",
+		"default small: its window of 4096 tokens is smaller than an agent's first prompt (about 32000)",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
 // brokenWriter is a caller that is gone after the first write.
 type brokenWriter struct {
 	*httptest.ResponseRecorder
