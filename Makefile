@@ -55,13 +55,13 @@ fuzz: ## each fuzz target for FUZZTIME (5m)
 	@set -e; for pkg in $$(go list ./...); do \
 	  for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 	    echo "fuzz $$pkg $$target $(FUZZTIME)"; \
-	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
+	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x $$pkg; \
 	  done; done
 
 soak: ## the long loops: kill -9, cancels, faults
 	DREY_SOAK=1 go test $(RACE) -timeout 2h -count=1 ./internal/store/... ./internal/daemon/... ./internal/statedir/...
 
-bench: ## latency and throughput beside a bare reverse proxy, in one run
+bench: build ## latency and throughput beside a bare reverse proxy, in one run
 	go test -run '^$$' -bench . -benchtime 1s -count 1 ./internal/wire/... ./internal/route/... ./internal/health/... ./internal/store/...
 	go run ./bench/proxy
 
