@@ -43,6 +43,7 @@ var floors = map[string]int{
 
 	"internal/events":  3,
 	"internal/gateway": 3,
+	"internal/healing": 3,
 
 	"internal/client": 4,
 	"internal/server": 4,

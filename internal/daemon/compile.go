@@ -13,6 +13,7 @@ import (
 	"github.com/dreyhq/drey"
 	"github.com/dreyhq/drey/internal/config"
 	"github.com/dreyhq/drey/internal/gateway"
+	"github.com/dreyhq/drey/internal/health"
 	"github.com/dreyhq/drey/internal/route"
 	"github.com/dreyhq/drey/internal/server"
 	"github.com/dreyhq/drey/internal/upstream"
@@ -63,7 +64,11 @@ func (c *compiler) provider(p *config.Provider) (gateway.Provider, error) {
 		ContextTokens: p.ContextTokens, MaxOutputTokens: p.MaxOutputTokens,
 		Can:   abilities(p.Capabilities),
 		Cache: p.Capabilities.Cache.Or(false), ReasoningBack: p.Capabilities.ReasoningHistory.Or(false),
+		QueueWait:    p.Limits.QueueWait.D(),
 		MaxTokensKey: maxTokensKey(p), AppendSystem: p.AppendSystem, Drop: p.DropFields,
+	}
+	if p.Process != nil {
+		out.QueueWait = p.Process.QueueWait.D() // its limit is the process's queue
 	}
 	for _, f := range p.ExtraBody {
 		out.Extra = append(out.Extra, wire.ExtraField{Key: f.Name, Value: f.Value})
@@ -158,6 +163,7 @@ func profile(p *config.Profile) gateway.Profile {
 		EmptyAnswer: map[string]gateway.EmptyAction{"fallback": gateway.EmptyFallback, "warn": gateway.EmptyWarn, "off": gateway.EmptyOff}[p.EmptyAnswer],
 		Retry:       route.Policy{Retries: p.Retry.SameProvider.Or(route.Auto), Wait: p.Retry.Wait.D()},
 		RetryShare:  p.Retry.Budget, RetryFloor: p.Retry.Floor,
+		Action: healthAction(p), Adaptive: p.Adaptive,
 	}
 	for _, pool := range p.Chain {
 		out.Chain = append(out.Chain, pool)
@@ -175,6 +181,12 @@ func profile(p *config.Profile) gateway.Profile {
 		out.Timeouts.FirstToken = &v
 	}
 	return out
+}
+
+// healthAction reads a word that Parse has seen to be one.
+func healthAction(p *config.Profile) (a health.Action) {
+	_ = a.UnmarshalText([]byte(p.HealthAction))
+	return a
 }
 
 // doors compiles the rules of who may come in.

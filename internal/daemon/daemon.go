@@ -27,6 +27,7 @@ import (
 	"github.com/dreyhq/drey/internal/discover"
 	"github.com/dreyhq/drey/internal/events"
 	"github.com/dreyhq/drey/internal/gateway"
+	"github.com/dreyhq/drey/internal/healing"
 	"github.com/dreyhq/drey/internal/redact"
 	"github.com/dreyhq/drey/internal/server"
 	"github.com/dreyhq/drey/internal/statedir"
@@ -94,6 +95,8 @@ type Daemon struct {
 	bus      *events.Bus
 	metrics  *gateway.Metrics
 	ledger   *gateway.Ledger
+	keeper   *healing.Keeper
+	healed   *healing.Metrics
 	gateway  *gateway.Gateway
 	server   *server.Server
 
@@ -192,6 +195,7 @@ func (d *Daemon) build(ctx context.Context, gen *generation) error {
 	}
 	registry := prometheus.NewRegistry()
 	d.metrics = gateway.NewMetrics(registry)
+	d.healed = healing.NewMetrics(registry)
 	if err := d.restore(ctx); err != nil {
 		return err
 	}
@@ -210,8 +214,15 @@ func (d *Daemon) build(ctx context.Context, gen *generation) error {
 	ledger.Bus = d.bus
 	d.ledger = gateway.NewLedger(ledger, d.metrics)
 	var err error
+	d.keeper, err = healing.New(ctx, healing.Config{
+		Journal: d.store, Bus: d.bus, Counters: d.store, Metrics: d.healed, Redact: d.redactString, Random: rand.Float64, Log: d.log,
+		Hurry: d.opts.Hurry,
+	}, gen.healing)
+	if err != nil {
+		return err
+	}
 	d.gateway, err = gateway.New(gateway.Config{
-		Recorder: d.ledger, Redact: d.redactString, InFlight: d.metrics.InFlight, Random: rand.Float64,
+		Recorder: d.ledger, Healer: d.keeper, Redact: d.redactString, InFlight: d.metrics.InFlight, Random: rand.Float64,
 	}, gen.settings)
 	if err != nil {
 		return configError(err)
@@ -224,6 +235,7 @@ func (d *Daemon) build(ctx context.Context, gen *generation) error {
 	}
 	d.server = server.New(server.Config{
 		Version: d.opts.Version, Gateway: d.gateway, Daemon: d, Journal: d.store, Rows: d.store, Bus: d.bus,
+		Healer:  d.healer(),
 		Metrics: metrics, Redact: d.redactBytes, Log: d.log, Doors: gen.doors,
 	})
 	return nil
@@ -253,7 +265,15 @@ func (d *Daemon) restore(ctx context.Context) error {
 		d.log.Warn("state-dropped", "what", "counters", "error", err)
 		return nil
 	}
-	for _, name := range d.metrics.Restore(saved) {
+	theirs, ours := map[string]float64{}, map[string]float64{}
+	for series, v := range saved {
+		if d.healed.Owns(series) {
+			theirs[series] = v
+		} else {
+			ours[series] = v
+		}
+	}
+	for _, name := range append(d.metrics.Restore(ours), d.healed.Restore(theirs)...) {
 		d.log.Warn("state-dropped", "what", name, "error", "no counter of this name and labels")
 	}
 	return nil

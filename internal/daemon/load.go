@@ -17,6 +17,7 @@ import (
 	"github.com/dreyhq/drey/internal/discover"
 	"github.com/dreyhq/drey/internal/fake"
 	"github.com/dreyhq/drey/internal/gateway"
+	"github.com/dreyhq/drey/internal/healing"
 	"github.com/dreyhq/drey/internal/server"
 	"github.com/dreyhq/drey/internal/statedir"
 )
@@ -31,6 +32,7 @@ type generation struct {
 	looking  bool // zero-config, and no local server answered: it looks again
 	settings gateway.Settings
 	doors    server.Doors
+	healing  healing.Settings
 	secrets  []string // the values, for the redactor
 	warnings []string
 	restart  []string // keys whose change waits for a restart
@@ -159,6 +161,9 @@ func (l *loader) compile(gen *generation) error {
 		return configError(err)
 	}
 	if gen.doors, err = c.doors(gen.file); err != nil {
+		return configError(err)
+	}
+	if gen.healing, err = c.healing(gen.file, gen.settings.Providers, l.home.Root(), l.home.ProcessLog); err != nil {
 		return configError(err)
 	}
 	gen.secrets = c.known

@@ -41,6 +41,7 @@ func (d *Daemon) Reload(ctx context.Context) (api.Reload, error) {
 			Hint: "mend it and reload; `drey config check` tells the same without a daemon", Fields: fields,
 		}
 	}
+	d.keeper.Apply(gen.healing)
 	d.adopt(gen)
 	d.server.SetDoors(gen.doors)
 	d.loaded(gen)

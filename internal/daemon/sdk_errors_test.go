@@ -15,6 +15,7 @@ import (
 	openaioption "github.com/openai/openai-go/v3/option"
 
 	"github.com/dreyhq/drey/internal/fake"
+	"github.com/dreyhq/drey/internal/health"
 )
 
 // sdkError is what an SDK's typed error tells a program.
@@ -333,8 +334,8 @@ func TestSDKsCancel(t *testing.T) {
 		if _, outcomes := h.d.metrics.Requests(); outcomes["cancel"] != 4 {
 			t.Errorf("outcomes are %v", outcomes)
 		}
-		for _, p := range h.d.gateway.Providers() {
-			if p.Tally.Consecutive != 0 || len(p.Tally.Failures) != 0 || p.Out != "" {
+		for _, p := range h.d.keeper.Views() {
+			if p.ConsecutiveFailures != 0 || len(p.Failures) != 0 || p.State != health.Healthy {
 				t.Errorf("the provider pays for it: %+v", p)
 			}
 		}

@@ -91,7 +91,7 @@ keys:
 providers:
   lab: {wire: openai, url: %q, class: local, model: m, key: "env:KEY", headers: {X-Team: "file:%s"}}
 profiles:
-  default: {chain: [lab], retry: {same_provider: 0}}
+  default: {chain: [lab], retry: {same_provider: 0}, health_action: off}
 `, p.URL(), file)
 	writeConfig(t, home, config)
 	env := func(key string) func(string) (string, bool) {
@@ -110,6 +110,9 @@ profiles:
 	var ids []string
 	for i := range 28 {
 		if _, err := c.Reload(t.Context()); err != nil { // lifts what has been parked
+			t.Fatal(err)
+		}
+		if _, _, err := h.d.keeper.Restore(t.Context(), "lab", ""); err != nil { // and what has been excluded
 			t.Fatal(err)
 		}
 		path, body := "/v1/chat/completions", chatBody("hi", i%2 == 0)

@@ -51,12 +51,13 @@ func (l *layer) stop() {
 // it: doors, work, state, last event, store, logs.
 func (d *Daemon) serve(ctx context.Context) error {
 	failed := make(chan error, 1)
-	doors, chores, books, writers, logs := newLayer(), newLayer(), newLayer(), newLayer(), newLayer()
+	doors, chores, keepers, books, writers, logs := newLayer(), newLayer(), newLayer(), newLayer(), newLayer(), newLayer()
 	for _, l := range d.logs() {
 		logs.run(failed, l.Serve)
 	}
 	writers.run(failed, d.bus.Serve)
 	books.run(failed, d.ledger.Serve)
+	keepers.run(failed, d.keeper.Serve)
 	doors.run(failed, func(ctx context.Context) error {
 		return d.server.Serve(ctx, []net.Listener{d.tcp}, []net.Listener{d.unix})
 	})
@@ -86,7 +87,8 @@ func (d *Daemon) serve(ctx context.Context) error {
 	hurried := d.drain()
 	chores.stop()
 	doors.stop()
-	books.stop() // requests are written down, sums are saved
+	keepers.stop() // health is saved, processes are stopped
+	books.stop()   // requests are written down, sums are saved
 	d.gateway.Close()
 	d.emit(drey.Info, "drey-shutdown", drey.F("reason", reason))
 	writers.stop() // the last event is journaled and in the audit log
@@ -135,6 +137,7 @@ func (d *Daemon) drain() (hurried bool) {
 		case <-ctx.Done():
 		}
 	})
+	wg.Go(d.keeper.Quiet) // the doors are closed at once
 	if n := d.server.InFlight(); n > 0 {
 		d.log.Info("draining", "in_flight", n, "timeout", most.String())
 	}

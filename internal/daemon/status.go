@@ -30,7 +30,7 @@ func (d *Daemon) Status(ctx context.Context) (api.Status, error) {
 	for _, p := range d.gateway.Profiles() {
 		s.Profiles = append(s.Profiles, api.Profile{ID: p.ID, Chain: p.Chain, Ready: p.Ready})
 	}
-	s.Providers = server.ProvidersOf(d.gateway.Providers(), nil, time.Now())
+	s.Providers = server.ProvidersOf(d.gateway.Providers(), d.healer(), time.Now())
 	total, outcomes := d.metrics.Requests()
 	s.Requests = api.Traffic{
 		InFlight: d.server.InFlight(), Total: total, Outcomes: outcomes, Dropped: d.dropped(),
@@ -63,16 +63,14 @@ func (d *Daemon) emit(level drey.Level, name string, fields ...drey.Field) {
 type collector struct{ d *Daemon }
 
 var (
-	descBuild    = prometheus.NewDesc("drey_build_info", "Which drey this is; always 1.", []string{"version", "go"}, nil)
-	descDropped  = prometheus.NewDesc("drey_log_dropped_total", "Rows of requests and decisions that were not written down since the start.", nil, nil)
-	descInFlight = prometheus.NewDesc("drey_provider_in_flight", "Answers under way at a provider.", []string{"provider"}, nil)
-	descFailures = prometheus.NewDesc("drey_provider_consecutive_failures", "Counted failures of a provider since its last success.", []string{"provider"}, nil)
-	descReady    = prometheus.NewDesc("drey_profile_ready", "Whether some provider of a profile may be tried.", []string{"profile"}, nil)
+	descBuild   = prometheus.NewDesc("drey_build_info", "Which drey this is; always 1.", []string{"version", "go"}, nil)
+	descDropped = prometheus.NewDesc("drey_log_dropped_total", "Rows of requests and decisions that were not written down since the start.", nil, nil)
+	descReady   = prometheus.NewDesc("drey_profile_ready", "Whether some provider of a profile may be tried.", []string{"profile"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{descBuild, descDropped, descInFlight, descFailures, descReady} {
+	for _, desc := range []*prometheus.Desc{descBuild, descDropped, descReady} {
 		ch <- desc
 	}
 }
@@ -84,10 +82,6 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(descBuild, 1, c.d.opts.Version, runtime.Version())
 	ch <- prometheus.MustNewConstMetric(descDropped, prometheus.CounterValue, float64(c.d.dropped()))
-	for _, p := range c.d.gateway.Providers() {
-		gauge(descInFlight, float64(p.InFlight), string(p.ID))
-		gauge(descFailures, float64(p.Tally.Consecutive), string(p.ID))
-	}
 	for _, p := range c.d.gateway.Profiles() {
 		ready := 0.0
 		if p.Ready {

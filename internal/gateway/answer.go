@@ -109,6 +109,7 @@ func (x *exchange) play(a *attempt, body []byte) result {
 		return res
 	}
 	res.firstByte = time.Since(a.start)
+	x.settle(res, res.firstByte)
 	if send() != nil {
 		res.ok, res.committed = false, true
 		return x.cancelled(res)
@@ -130,6 +131,7 @@ func (x *exchange) deliver(a *attempt, res result, body []byte, empty bool) resu
 	if res.firstByte == 0 {
 		res.firstByte = time.Since(a.start)
 	}
+	x.settle(res, time.Since(a.start))
 	if send() != nil {
 		res.ok = false
 		return x.cancelled(res)

@@ -36,7 +36,7 @@ func (x *exchange) try(ctx context.Context, l *lane) result {
 		return x.refusedHere(err)
 	}
 	call := upstream.Call{
-		Path: paths[l.p.Wire], Body: body, Header: x.req.Header, CallerKey: x.req.Key.Secret, Stream: a.streamed,
+		Path: paths[l.p.Wire], Body: body, Header: x.req.Header, CallerKey: x.req.Key.Secret, Stream: a.streamed, Port: x.pass.Port,
 	}
 	if a.same {
 		call.Query = x.req.Query
@@ -51,8 +51,6 @@ func (x *exchange) try(ctx context.Context, l *lane) result {
 			call.FirstToken += route.Unstreamed(output, x.head.MaxTokens)
 		}
 	}
-	l.inFlight.Add(1)
-	defer l.inFlight.Add(-1)
 	asked := time.Now()
 	ans, err := l.up.Do(ctx, call)
 	x.waited += time.Since(asked)

@@ -28,8 +28,10 @@ func (i instant) RoundTrip(r *http.Request) (*http.Response, error) {
 
 type nobody struct{}
 
-func (nobody) Record(*Record)  {}
-func (nobody) Emit(drey.Event) {}
+func (nobody) Record(*Record)          {}
+func (nobody) Emit(drey.Event)         {}
+func (nobody) Committed(...drey.Event) {}
+func (nobody) Publish(...drey.Event)   {}
 
 func BenchmarkGenerateWhole(b *testing.B) {
 	answer := instant(`{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"` +
@@ -43,7 +45,7 @@ func BenchmarkGenerateWhole(b *testing.B) {
 		Profiles: []Profile{{ID: "default", Chain: [][]drey.ProviderID{{"a"}}, Retry: route.DefaultPolicy()}},
 	}
 	m := NewMetrics(discard{})
-	g, err := New(Config{Recorder: nobody{}, Redact: func(s string) string { return s }, InFlight: m.InFlight, Random: func() float64 { return 0.5 }}, s)
+	g, err := New(Config{Recorder: nobody{}, Healer: keep(b, nobody{}, s), Redact: func(s string) string { return s }, InFlight: m.InFlight, Random: func() float64 { return 0.5 }}, s)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -38,7 +38,7 @@ func (g *Gateway) CountTokens(ctx context.Context, w http.ResponseWriter, r *Req
 	}
 	n, from := head.Tokens, drey.ProviderID("")
 	c := gen.of(choice)
-	plan := route.Resolve(&c.Chain, gen.live(nil), route.Ask{At: time.Now(), CallerKey: r.Key.Secret != ""})
+	plan := route.Resolve(&c.Chain, gen.live(g.healer, c.ID, nil), route.Ask{At: time.Now(), CallerKey: r.Key.Secret != ""})
 	if len(plan.Candidates) > 0 {
 		l := c.lanes[plan.Candidates[0].Index]
 		if counted, ok := g.countAt(ctx, l, codec, r); ok {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/health"
 	"github.com/dreyhq/drey/internal/route"
 	"github.com/dreyhq/drey/internal/upstream"
 	"github.com/dreyhq/drey/internal/wire"
@@ -30,6 +31,11 @@ type exchange struct {
 	rec    *Record
 	now    time.Time // of the last event
 
+	cut           context.CancelCauseFunc // ends the request
+	pass          health.Pass             // of the attempt under way
+	away          bool                    // that has not ended yet
+	panic, queued bool                    // as in the plan
+
 	decoded *wire.Request // made when the first provider of another wire is tried
 	noted   map[wire.Note]bool
 	waited  time.Duration // in attempts: not drey's own time
@@ -47,14 +53,16 @@ func (x *exchange) run(ctx context.Context) {
 			deadline = d
 		}
 	}
-	ctx, cancel := context.WithDeadlineCause(ctx, deadline, upstream.ErrTotalTimeout)
-	defer cancel()
+	ctx, x.cut = context.WithCancelCause(ctx)
+	defer x.cut(nil)
+	defer time.AfterFunc(time.Until(deadline), func() { x.cut(upstream.ErrTotalTimeout) }).Stop()
 
 	var table [8]route.Live
-	plan := route.Resolve(&x.chain.Chain, x.gen.live(table[:0]), route.Ask{
+	plan := route.Resolve(&x.chain.Chain, x.gen.live(x.g.healer, x.chain.ID, table[:0]), route.Ask{
 		At: x.now, Tokens: x.head.Tokens, Needs: route.Needs(x.head.Needs), CallerKey: x.req.Key.Secret != "",
 	})
 	x.resolved(plan)
+	x.panic, x.queued = plan.Panic, plan.Queued
 	x.g.profiles.requested(x.chain.ID, x.now)
 
 	policy := x.chain.Retry
@@ -92,11 +100,15 @@ func (x *exchange) attempt(ctx context.Context, t route.Try) route.Event {
 		x.waited += time.Since(x.now)
 	}
 	l := x.chain.lanes[t.Index]
+	if ev := x.leave(ctx, l, t); ev != nil {
+		return ev
+	}
 	start := time.Now()
 	x.trying(t)
 	res := x.try(ctx, l)
 	x.now = time.Now()
 	took := x.now.Sub(start)
+	x.settle(res, took)
 	if res.ok && res.empty != nil && x.chain.EmptyAnswer == EmptyFallback {
 		x.empty = res.empty
 		res.ok = false
@@ -151,6 +163,7 @@ const statusGone = 499
 
 // commit sends the first content of a provider's answer.
 func (x *exchange) commit(a *attempt, first []byte) error {
+	x.spoke()
 	way := x.way(a.p.ID)
 	x.rec.FirstByte = time.Since(x.req.At)
 	return x.sink.commit(explain(way), way.Comment(), first)
@@ -189,6 +202,9 @@ func (x *exchange) fail(ctx context.Context, f route.Fail) {
 			Fields: []drey.Field{drey.F("profile", x.chain.ID), drey.F("status", f.Uniform),
 				drey.F("hint", "every provider refused its credential: check the keys that the configuration names")},
 		})
+	}
+	if f.Case == route.CaseNoProvider {
+		x.exhausted(f)
 	}
 	if f.Case == route.CaseNotEligible && f.Code == string(route.ReasonPaid) {
 		x.emit(drey.Event{

@@ -76,8 +76,14 @@ func (x *exchange) ended(l *lane, res result, took time.Duration) {
 	}
 	x.pieces = res.contents
 	x.rec.Attempts = append(x.rec.Attempts, rec)
-	for _, ev := range l.learn(res, x.now, took, x.head.Tokens, rec.Error, x.g.random()) {
-		x.emit(ev)
+	switch {
+	case res.ok:
+		l.learn(res, took, x.head.Tokens)
+	case res.verdict.Class == drey.Resource:
+		x.emit(drey.Event{
+			Name: "memory-pressure-detected", Level: drey.Warn, Machine: "provider", ID: string(l.p.ID),
+			Fields: []drey.Field{drey.F("provider", l.p.ID), drey.F("error", rec.Error)},
+		})
 	}
 }
 

@@ -117,8 +117,8 @@ func faultRow(t *testing.T, script fake.Script, caller, provider drey.Wire, stre
 	if a.header.Get("X-Drey-Request-Id") == "" || a.header.Get("Request-Id") == "" {
 		t.Errorf("no request id: %v", a.header)
 	}
-	tally := l.Providers()[0].Tally
-	against := fmt.Sprintf("consecutive %d", tally.Consecutive)
+	tally := l.view("first")
+	against := fmt.Sprintf("consecutive %d", tally.ConsecutiveFailures)
 	for _, c := range slices.Sorted(maps.Keys(tally.Failures)) {
 		against += fmt.Sprintf(" %s %d", c, tally.Failures[c])
 	}

@@ -24,9 +24,11 @@ var codecs = map[drey.Wire]wire.Codec{
 	drey.WireChat:      openai.Chat{},
 }
 
-// Config is what a gateway works with. All of it is required.
+// Config is what a gateway works with. All of it is required but
+// Healer.
 type Config struct {
 	Recorder Recorder
+	Healer   Healer // nil = nobody keeps the providers, and all of them are taken to be well
 	// Redact takes secrets out of what a provider said.
 	Redact func(string) string
 	// InFlight is told when a request of a wire begins (1) and ends (-1).
@@ -38,6 +40,7 @@ type Config struct {
 // Gateway serves requests. All methods may be called concurrently.
 type Gateway struct {
 	recorder Recorder
+	healer   Healer
 	redact   func(string) string
 	inFlight func(drey.Wire, int)
 	random   func() float64
@@ -49,7 +52,10 @@ type Gateway struct {
 
 // New returns a gateway that serves by the settings.
 func New(cfg Config, s Settings) (*Gateway, error) {
-	g := &Gateway{recorder: cfg.Recorder, redact: cfg.Redact, inFlight: cfg.InFlight, random: cfg.Random}
+	if cfg.Healer == nil {
+		cfg.Healer = unkept{}
+	}
+	g := &Gateway{recorder: cfg.Recorder, healer: cfg.Healer, redact: cfg.Redact, inFlight: cfg.InFlight, random: cfg.Random}
 	gen, err := build(s, nil)
 	if err != nil {
 		return nil, err

@@ -205,10 +205,11 @@ func TestReload(t *testing.T) {
 	if err := l.Reload(same); err != nil {
 		t.Fatal(err)
 	}
+	l.keeper.Apply(healthOf(same))
 	if r := ask(); r.Provider != "first" {
 		t.Errorf("the credential's parking was not lifted: served by %q, skipped %+v", r.Provider, r.Skipped)
 	}
-	if got := l.Providers()[0].Tally; got.Attempts != 2 || got.Successes != 1 {
+	if got := l.view("first"); got.Attempts != 2 || got.Successes != 1 {
 		t.Errorf("what was counted is lost: %+v", got)
 	}
 	moved := same
@@ -217,7 +218,8 @@ func TestReload(t *testing.T) {
 	if err := l.Reload(moved); err != nil {
 		t.Fatal(err)
 	}
-	if got := l.Providers()[0].Tally; got.Attempts != 0 {
+	l.keeper.Apply(healthOf(moved))
+	if got := l.view("first"); got.Attempts != 0 {
 		t.Errorf("another model is another machine: %+v", got)
 	}
 }
@@ -291,9 +293,9 @@ func TestCancels(t *testing.T) {
 							if _, err := l.fakes["a"].WaitCancelled(t.Context(), 1); err != nil {
 								t.Error(err)
 							}
-							r, p := l.last(), l.Providers()[0]
-							if r.Outcome != OutcomeCancel || p.Tally.Consecutive != 0 || len(p.Tally.Failures) != 0 || p.InFlight != 0 {
-								t.Errorf("outcome %s, tally %+v, in flight %d", r.Outcome, p.Tally, p.InFlight)
+							r, p := l.last(), l.view("a")
+							if r.Outcome != OutcomeCancel || p.ConsecutiveFailures != 0 || len(p.Failures) != 0 || p.InFlight != 0 {
+								t.Errorf("outcome %s, tally %+v, in flight %d", r.Outcome, p.View, p.InFlight)
 							}
 							if n := len(l.fakes["b"].Calls()); n != 0 {
 								t.Errorf("the next provider was called for a caller that is gone")
@@ -318,8 +320,8 @@ func TestDrainedRequestsAreTold(t *testing.T) {
 				if _, complete := a.text(w); complete || a.errorType() == "" {
 					t.Errorf("%s: %d %s", w, a.status, a.body)
 				}
-				if p := l.Providers()[0]; p.Tally.Consecutive != 0 {
-					t.Errorf("it counts against the provider: %+v", p.Tally)
+				if p := l.view("a"); p.ConsecutiveFailures != 0 {
+					t.Errorf("it counts against the provider: %+v", p)
 				}
 			})
 		}
@@ -425,8 +427,8 @@ func TestACallerThatDoesNotRead(t *testing.T) {
 	l := newLab(t, nil, scripted{id: "a", wire: drey.WireChat, script: hello("one two three four")})
 	w := &brokenWriter{ResponseRecorder: httptest.NewRecorder()}
 	l.Generate(t.Context(), w, &Request{ID: "req_x", At: time.Now(), Wire: drey.WireChat, Body: []byte(prompt(drey.WireChat, true)), Header: http.Header{}})
-	if r := l.last(); r.Outcome != OutcomeCancel || len(l.Providers()[0].Tally.Failures) != 0 {
-		t.Errorf("outcome %s, tally %+v", r.Outcome, l.Providers()[0].Tally)
+	if r := l.last(); r.Outcome != OutcomeCancel || len(l.view("a").Failures) != 0 {
+		t.Errorf("outcome %s, tally %+v", r.Outcome, l.view("a"))
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/health"
 	"github.com/dreyhq/drey/internal/route"
 )
 
@@ -47,7 +48,9 @@ func build(s Settings, last *generation) (*generation, error) {
 	members := map[drey.ProfileID][]drey.ProviderID{}
 	for i := range g.Profiles {
 		p := &g.Profiles[i]
-		c := &chain{Profile: p, Chain: route.Chain{Profile: p.ID, AllowPaid: s.AllowPaid, ThinkingOrder: p.ThinkingOrder, Action: route.Off}}
+		c := &chain{Profile: p, Chain: route.Chain{
+			Profile: p.ID, AllowPaid: s.AllowPaid, ThinkingOrder: p.ThinkingOrder, Action: actions[p.Action], Adaptive: p.Adaptive,
+		}}
 		for n, place := range p.Chain {
 			for _, id := range place {
 				slot, ok := slots[id]
@@ -80,7 +83,7 @@ func build(s Settings, last *generation) (*generation, error) {
 func (c *chain) add(l *lane, slot, pool int) {
 	p, f := l.p, l.facts()
 	m := route.Member{
-		ID: p.ID, Price: p.Price, Slot: slot, Pool: pool, Can: f.can, Context: f.context, QueueWait: queueWait,
+		ID: p.ID, Price: p.Price, Slot: slot, Pool: pool, Can: f.can, Context: f.context, QueueWait: p.QueueWait,
 	}
 	switch {
 	case p.CallerKey:
@@ -91,10 +94,6 @@ func (c *chain) add(l *lane, slot, pool int) {
 	c.Members = append(c.Members, m)
 	c.lanes = append(c.lanes, l)
 }
-
-// queueWait is how long a request may wait for a backend that is loading.
-// Source: the healing contract §9, the default of limits.queue_wait.
-const queueWait = 30 * time.Second
 
 // of returns the chain for a choice.
 func (g *generation) of(c route.Choice) *chain {
@@ -125,12 +124,19 @@ func (g *generation) lane(p *Provider) *lane {
 	return nil
 }
 
-// live is the table that routing reads: what every provider's state is now.
-func (g *generation) live(dst []route.Live) []route.Live {
+// live is the table that routing reads: what every provider's state is now, as
+// far as a profile is concerned.
+func (g *generation) live(h Healer, profile drey.ProfileID, dst []route.Live) []route.Live {
 	for _, l := range g.lanes {
-		dst = append(dst, l.live())
+		dst = append(dst, h.Live(profile, l.p.ID))
 	}
 	return dst
+}
+
+// actions are what profiles do about health in the words of routing.
+var actions = map[health.Action]route.HealthAction{
+	health.ActionExclude: route.Exclude, health.ActionDemote: route.Demote,
+	health.ActionWarn: route.Warn, health.ActionOff: route.Off,
 }
 
 // timeouts are those of one attempt: the profile's replace the provider's.

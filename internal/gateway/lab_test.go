@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,7 +22,9 @@ import (
 
 	"github.com/dreyhq/drey"
 	"github.com/dreyhq/drey/internal/fake"
+	"github.com/dreyhq/drey/internal/healing"
 	"github.com/dreyhq/drey/internal/route"
+	"github.com/dreyhq/drey/internal/store"
 	"github.com/dreyhq/drey/internal/upstream"
 )
 
@@ -32,8 +35,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // lab is a gateway in front of scripted providers, all in one process.
 type lab struct {
 	*Gateway
-	t     *testing.T
-	fakes map[drey.ProviderID]*fake.Upstream
+	keeper *healing.Keeper
+	t      *testing.T
+	fakes  map[drey.ProviderID]*fake.Upstream
 
 	mu      sync.Mutex
 	records []*Record
@@ -59,6 +63,15 @@ func (l *lab) Emit(ev drey.Event) {
 	}
 	l.events = append(l.events, ev)
 }
+
+// Committed takes the events of the Keeper.
+func (l *lab) Committed(evs ...drey.Event) {
+	for _, ev := range evs {
+		l.Emit(ev)
+	}
+}
+
+func (l *lab) Publish(...drey.Event) {}
 
 // emitted are the names of the journaled events so far.
 func (l *lab) emitted() []string {
@@ -97,12 +110,12 @@ func newLab(t *testing.T, change func(*Settings), providers ...scripted) *lab {
 	s := Settings{AllowPaid: true, DefaultProfile: "default", Keepalive: 10 * time.Second}
 	p := Profile{ID: "default", Retry: route.DefaultPolicy(), RetryShare: 0.2, RetryFloor: 3}
 	for _, sc := range providers {
-		up := fake.New(fake.Options{Script: sc.script, Ollama: sc.ollama})
+		up := fake.New(fake.Options{Script: sc.script, Ollama: sc.ollama, Models: []string{"model-of-" + string(sc.id)}})
 		t.Cleanup(up.Close)
 		l.fakes[sc.id] = up
 		pr := Provider{
 			Config:  upstream.Config{ID: sc.id, Wire: sc.wire, URL: "http://" + string(sc.id) + ".test/v1", Model: "model-of-" + string(sc.id), Transport: up, Key: "secret-of-" + string(sc.id)},
-			Connect: 3 * time.Second, Stall: time.Minute, Total: time.Hour,
+			Connect: 3 * time.Second, Stall: time.Minute, Total: time.Hour, QueueWait: 30 * time.Second,
 		}
 		if sc.change != nil {
 			sc.change(&pr)
@@ -114,12 +127,55 @@ func newLab(t *testing.T, change func(*Settings), providers ...scripted) *lab {
 	if change != nil {
 		change(&s)
 	}
-	g, err := New(Config{Recorder: l, Redact: func(s string) string { return strings.ReplaceAll(s, "hush", "[redacted]") }, InFlight: func(drey.Wire, int) {}, Random: func() float64 { return 0.5 }}, s)
+	l.keeper = keep(t, l, s)
+	g, err := New(Config{Recorder: l, Healer: l.keeper, Redact: func(s string) string { return strings.ReplaceAll(s, "hush", "[redacted]") }, InFlight: func(drey.Wire, int) {}, Random: func() float64 { return 0.5 }}, s)
 	if err != nil {
 		t.Fatal(err)
 	}
 	l.Gateway = g
 	return l
+}
+
+// healthOf is what a Keeper is told of a gateway's settings.
+func healthOf(s Settings) healing.Settings {
+	out := healing.Settings{AllowPaid: s.AllowPaid}
+	for i := range s.Providers {
+		out.Providers = append(out.Providers, healing.Default(s.Providers[i].Config))
+	}
+	for i := range s.Profiles {
+		p := &s.Profiles[i]
+		out.Profiles = append(out.Profiles, healing.Profile{ID: p.ID, Action: p.Action, Adaptive: p.Adaptive, Chain: slices.Concat(p.Chain...)})
+	}
+	return out
+}
+
+// keep returns a Keeper that runs until the test ends.
+func keep(t testing.TB, bus healing.Bus, s Settings) *healing.Keeper {
+	k, err := healing.New(t.Context(), healing.Config{Journal: noJournal{}, Bus: bus}, healthOf(s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = k.Serve(ctx) })
+	t.Cleanup(func() {
+		stop()
+		wg.Wait()
+	})
+	return k
+}
+
+// noJournal forgets everything at once.
+type noJournal struct{}
+
+func (noJournal) Submit(done func(store.Commit, error), _ ...store.Append) { done(store.Commit{}, nil) }
+
+func (noJournal) Snapshots(context.Context, string) ([]store.State, error) { return nil, nil }
+
+// view is what the Keeper knows of a provider.
+func (l *lab) view(id drey.ProviderID) healing.View {
+	v, _ := l.keeper.View(id)
+	return v
 }
 
 // answer is what a caller got.

@@ -111,6 +111,9 @@ func (x *exchange) read(a *attempt, st *upstream.Stream, relay wire.Relay, take 
 		if !ends && len(s.out) < most && st.Ready() {
 			continue
 		}
+		if ends && done && !s.failing { // before the caller's last byte
+			x.settle(result{ok: true, firstByte: res.firstByte}, time.Since(a.start))
+		}
 		if take(s) != nil {
 			return x.cancelled(res)
 		}

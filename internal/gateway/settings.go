@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/health"
 	"github.com/dreyhq/drey/internal/route"
 	"github.com/dreyhq/drey/internal/upstream"
 	"github.com/dreyhq/drey/internal/wire"
@@ -38,14 +39,19 @@ type Provider struct {
 	ReasoningBack   bool // reasoning_content may be sent back on the chat wire
 	MaxTokensKey    string
 	AppendSystem    string
-	Extra           []wire.ExtraField
-	Drop            []string
+	// QueueWait is how long a request may wait for a place under the provider's
+	// limit, for its process, or for its backend to load; 0 = not at all.
+	QueueWait time.Duration
+	Extra     []wire.ExtraField
+	Drop      []string
 }
 
 // Profile is one profile of a generation.
 type Profile struct {
 	ID            drey.ProfileID
 	Chain         [][]drey.ProviderID // in order of trial; more than one in a place is a pool of equals
+	Action        health.Action       // what it does about providers that are not well
+	Adaptive      bool                // order by demerits within a price class
 	ThinkingOrder bool
 	EmptyAnswer   EmptyAction
 	AppendSystem  *string // replaces the providers'; "" clears it; nil leaves it

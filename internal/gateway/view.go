@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"maps"
 	"time"
 
 	"github.com/dreyhq/drey"
@@ -21,7 +20,6 @@ type ProviderView struct {
 	// Out is why no request goes there now; "" if one may.
 	Out   string
 	Until time.Time // when that ends, if it is a matter of time
-	Tally Tally
 }
 
 // ProfileView is a profile and what of its chain may be tried now.
@@ -35,22 +33,25 @@ type ProfileView struct {
 func (g *Gateway) Providers() []ProviderView {
 	gen := g.gen.Load()
 	now := time.Now()
+	live := gen.live(g.healer, "", nil)
 	out := make([]ProviderView, 0, len(gen.lanes))
 	for slot, l := range gen.lanes {
-		one := &chain{Chain: route.Chain{AllowPaid: gen.AllowPaid, Action: route.Off}}
+		one := &chain{Chain: route.Chain{AllowPaid: gen.AllowPaid}}
 		one.add(l, slot, 0)
 		v := ProviderView{
 			ID: l.p.ID, Wire: l.p.Wire, Price: l.p.Price, URL: l.p.URL, Model: l.p.Model,
-			Context: l.facts().context, InFlight: int(l.inFlight.Load()),
+			Context: l.facts().context, InFlight: live[slot].InFlight,
 		}
-		plan := route.Resolve(&one.Chain, gen.live(nil), route.Ask{At: now, CallerKey: true})
+		plan := route.Resolve(&one.Chain, live, route.Ask{At: now, CallerKey: true})
 		for _, s := range plan.Skipped {
 			v.Out, v.Until = string(s.Reason), s.Until
 		}
-		l.mu.Lock()
-		v.Tally = l.health
-		v.Tally.Failures = maps.Clone(l.health.Failures)
-		l.mu.Unlock()
+		switch {
+		case plan.Panic:
+			v.Out, v.Until = string(route.ReasonExcluded), live[slot].NextProbe
+		case plan.Queued:
+			v.Out = string(route.ReasonRestarting)
+		}
 		out = append(out, v)
 	}
 	return out
@@ -59,7 +60,7 @@ func (g *Gateway) Providers() []ProviderView {
 // Profiles returns a view of every profile, in file order.
 func (g *Gateway) Profiles() []ProfileView {
 	gen := g.gen.Load()
-	live := gen.live(nil)
+	live := gen.live(g.healer, "", nil)
 	out := make([]ProfileView, 0, len(gen.Profiles))
 	for i := range gen.Profiles {
 		p := &gen.Profiles[i]

@@ -114,7 +114,10 @@ func (s *step) ok() {
 func (s *step) succeed() {
 	m := &s.m
 	down := m.ConsecutiveFailures >= 2*s.p.n()
-	m.ConsecutiveFailures, m.Parks = 0, 0
+	m.ConsecutiveFailures = 0
+	if !m.ParkedUntil.After(s.at) { // of a burst that half went through the rest proves nothing
+		m.Parks = 0
+	}
 	if down {
 		s.forget()
 		return
@@ -245,15 +248,18 @@ func (s *step) failedProbe(class drey.Class, latency time.Duration, depth Depth,
 }
 
 // park applies a failure that parks. While the provider is parked already only
-// a later time that it named itself counts: of ten requests that were refused
-// together one is enough to know.
+// a later end counts that it named itself, or that another reason brings: of
+// ten requests that were refused together one is enough to know.
 func (s *step) park(ev *AttemptEnded) {
 	m := &s.m
 	if ev.Park == NoPark {
 		return
 	}
+	if s.due(m.ParkedUntil) { // its Tick is on the way
+		s.unpark()
+	}
 	parked := m.ParkedUntil.After(s.at)
-	if parked && ev.RetryAfter <= 0 {
+	if parked && ev.RetryAfter <= 0 && ev.Park == m.ParkedReason {
 		return
 	}
 	before := m.Parks
@@ -261,14 +267,17 @@ func (s *step) park(ev *AttemptEnded) {
 		before = 0
 	}
 	d := ev.RetryAfter
-	if d <= 0 {
+	if d <= 0 || ev.Park == ParkResource { // no server knows when memory is free
 		d = ev.Park.span(before, s.meta.Rand)
 	}
 	until := s.at.Add(d)
 	if parked && !until.After(m.ParkedUntil) {
 		return
 	}
-	m.Parks, m.ParkedReason, m.ParkedUntil = before+1, ev.Park, until
+	if ev.RetryAfter <= 0 {
+		before++
+	}
+	m.Parks, m.ParkedReason, m.ParkedUntil = before, ev.Park, until
 	s.save()
 	s.emit("provider-parked", drey.Info, "", "",
 		drey.F("reason", ev.Park.String()), drey.F("until", drey.FormatTime(until)))

@@ -68,3 +68,8 @@ type Refused struct {
 
 // Error returns the reason.
 func (r *Refused) Error() string { return "not let through: " + r.Reason }
+
+// Pass returns the pass of an attempt that this departure became.
+func (d *Departure) Pass(t Token) Pass {
+	return Pass{Token: t, For: d.For, Profile: d.Profile, Action: d.Action, RequestID: d.RequestID}
+}

@@ -121,6 +121,9 @@ type GroupOpened struct{ GroupMeta }
 type Want struct {
 	GroupMeta
 	Token Token // its Provider is the process that is wanted
+	// NoWait: the request does not wait. It starts the process if nobody has,
+	// and goes elsewhere unless that is READY.
+	NoWait bool
 }
 
 // Cancelled: the request does not want any more, granted or not.

@@ -78,7 +78,7 @@ func (s *groupStep) apply(ev GroupEvent) (tick bool) {
 		s.opened()
 	case Want:
 		s.meta = ev.GroupMeta
-		s.want(ev.Token)
+		s.want(ev.Token, ev.NoWait)
 	case Cancelled:
 		s.meta = ev.GroupMeta
 		if m := s.g.member(ev.Token.Provider); m != nil {
@@ -192,7 +192,7 @@ func (s *groupStep) opened() {
 }
 
 // want grants, queues or refuses one request.
-func (s *groupStep) want(t Token) {
+func (s *groupStep) want(t Token, noWait bool) {
 	m := s.g.member(t.Provider)
 	mp, ok := s.p.member(t.Provider)
 	switch {
@@ -206,7 +206,7 @@ func (s *groupStep) want(t Token) {
 		s.refuse(t, refusedCrashLoop)
 	case m.State == Ready && m.Yield == NoStop:
 		s.grant(m, t)
-	case len(m.Waiters) >= mp.Queue:
+	case noWait || len(m.Waiters) >= mp.Queue:
 		if m.State == Stopped && m.WantedAt.IsZero() {
 			m.WantedAt = s.meta.At // without a queue a request starts it and goes elsewhere
 		}

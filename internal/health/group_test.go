@@ -137,7 +137,7 @@ func (w *world) want(id drey.ProviderID) Token {
 	w.n++
 	t := Token{Provider: id, N: w.n}
 	w.waiting = append(w.waiting, t)
-	w.step(Want{w.meta(), t})
+	w.step(Want{GroupMeta: w.meta(), Token: t})
 	return t
 }
 

@@ -332,3 +332,15 @@ func timeText(t time.Time) string {
 	}
 	return drey.FormatTime(t)
 }
+
+// doubled returns first × 2^step, at most most.
+func doubled(first, most time.Duration, step int) time.Duration {
+	for d := first; ; d, step = 2*d, step-1 {
+		if d >= most {
+			return most
+		}
+		if step <= 0 {
+			return d
+		}
+	}
+}

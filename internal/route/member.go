@@ -110,7 +110,16 @@ type Live struct {
 	InFlight      int
 	Demerits      int       // adaptive order; 0 is best
 	NextProbe     time.Time // excluded: when it is looked at again
-	PanicFailed   time.Time // when a trial by the panic rule last failed
+	PanicFrom     time.Time // no trial by the panic rule before; zero = at any time
 	WithdrawnTill time.Time // by the operator, for a time; zero = until restored
-	Park          Parking
+	// Queues says that a provider that restarts is a process on its way up: it
+	// takes requests that nobody else could serve, and they wait for it.
+	Queues bool
+	// Parked is why the provider is left alone until ParkedUntil, also after a
+	// failure for want of memory; "" = it is not.
+	Parked      Reason
+	ParkedUntil time.Time
 }
+
+// parked reports whether the provider is left alone at that time.
+func (l *Live) parked(at time.Time) bool { return l.Parked != "" && at.Before(l.ParkedUntil) }

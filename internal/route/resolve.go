@@ -82,11 +82,10 @@ type Plan struct {
 	// Panic says that nothing was left and the only candidate is an excluded
 	// provider (the healing contract §5).
 	Panic bool
+	// Queued says that nothing was left and the only candidate is a provider
+	// whose process is on its way up: the request waits for it.
+	Queued bool
 }
-
-// panicPause is how long a provider that failed a trial by the panic rule is
-// spared another, so that a hanging backend does not hold every request.
-const panicPause = 5 * time.Second
 
 // Resolve decides which providers of a chain a request may use and in which
 // order (the gateway contract §5). live is the table that Member.Slot points
@@ -101,6 +100,7 @@ const panicPause = 5 * time.Second
 func Resolve(c *Chain, live []Live, a Ask) Plan {
 	p := Plan{Candidates: make([]Candidate, 0, len(c.Members))}
 	panicAt := -1 // the member that the panic rule would pick
+	queueAt := -1 // the first one whose process is on its way up
 	healthLeft := false
 	moved := false
 	for i := range c.Members {
@@ -110,10 +110,13 @@ func Resolve(c *Chain, live []Live, a Ask) Plan {
 		if reason == "" && l.Health == Excluded && c.Action == Exclude && !l.Trial { // 3, health alone
 			reason, until = ReasonExcluded, l.NextProbe
 			healthLeft = true
-			if l.Probing && (l.PanicFailed.IsZero() || a.At.Sub(l.PanicFailed) >= panicPause) &&
+			if l.Probing && !a.At.Before(l.PanicFrom) &&
 				(panicAt < 0 || l.NextProbe.Before(live[c.Members[panicAt].Slot].NextProbe)) {
 				panicAt = i
 			}
+		}
+		if reason == ReasonRestarting && l.Queues && queueAt < 0 && !l.parked(a.At) {
+			queueAt = i
 		}
 		if reason != "" {
 			p.Skipped = append(p.Skipped, Skip{m.ID, i, reason, until})
@@ -127,8 +130,13 @@ func Resolve(c *Chain, live []Live, a Ask) Plan {
 	}
 	p.dropSmallWindows(c, a.Tokens) // 8
 	if len(p.Candidates) == 0 {
-		if healthLeft && panicAt >= 0 {
-			p.panicTrial(c, panicAt)
+		switch {
+		case healthLeft && panicAt >= 0:
+			p.lastResort(c, panicAt)
+			p.Panic = true
+		case queueAt >= 0:
+			p.lastResort(c, queueAt)
+			p.Queued = true
 		}
 		return p
 	}
@@ -163,10 +171,8 @@ func leftOut(c *Chain, m *Member, l *Live, a *Ask) (Reason, time.Time) {
 		return ReasonExcluded, l.WithdrawnTill
 	case l.Health == Restarting:
 		return ReasonRestarting, l.NextProbe
-	case l.Park.Parked(a.At): // 4
-		return l.Park.Reason.Reason(), l.Park.Until
-	case l.Park.Cooling(a.At): // 5
-		return ReasonResource, l.Park.Cool
+	case l.parked(a.At): // 4, 5
+		return l.Parked, l.ParkedUntil
 	case a.OverBudget != nil && a.OverBudget(m): // 6
 		return ReasonBudget, time.Time{}
 	}
@@ -251,8 +257,8 @@ func window(tokens int) int {
 	return tokens
 }
 
-// panicTrial gives the request to the excluded provider at i.
-func (p *Plan) panicTrial(c *Chain, i int) {
+// lastResort gives the request to the provider at i, which was left out.
+func (p *Plan) lastResort(c *Chain, i int) {
 	for j, s := range p.Skipped {
 		if s.Index == i {
 			p.Skipped = append(p.Skipped[:j], p.Skipped[j+1:]...)
@@ -261,7 +267,7 @@ func (p *Plan) panicTrial(c *Chain, i int) {
 	}
 	cand := candidate(&c.Members[i], i)
 	cand.Trial = true
-	p.Candidates, p.Panic = append(p.Candidates, cand), true
+	p.Candidates = append(p.Candidates, cand)
 }
 
 // moveBack sorts stably by weight.

@@ -32,6 +32,9 @@ func show(p Plan) string {
 	if p.Panic {
 		s = "panic " + s
 	}
+	if p.Queued {
+		s = "queued " + s
+	}
 	return strings.TrimSpace(s)
 }
 
@@ -79,12 +82,12 @@ func TestResolve(t *testing.T) {
 			l[0].Health, l[1].Health, c.Action = Restarting, Withdrawn, Off
 		}, "c | a:restarting b:excluded"},
 		{"parked", func(c *Chain, l []Live, a *Ask) {
-			l[0].Park = Parking{Reason: ParkedRateLimit, Until: later}
-			l[1].Park = Parking{Reason: ParkedQuota, Until: later}
-			l[2].Park = Parking{Reason: ParkedAuth, Until: later}
+			l[0].Parked, l[0].ParkedUntil = ReasonRateLimit, later
+			l[1].Parked, l[1].ParkedUntil = ReasonQuota, later
+			l[2].Parked, l[2].ParkedUntil = ReasonAuth, later
 		}, "| a:parked-rate-limit b:parked-quota c:parked-auth"},
-		{"parking is over", func(c *Chain, l []Live, a *Ask) { l[0].Park = Parking{Reason: ParkedAuth, Until: t0} }, "a b c |"},
-		{"cooling down", func(c *Chain, l []Live, a *Ask) { l[2].Park.Cool = later }, "a b | c:resource"},
+		{"parking is over", func(c *Chain, l []Live, a *Ask) { l[0].Parked, l[0].ParkedUntil = ReasonAuth, t0 }, "a b c |"},
+		{"cooling down", func(c *Chain, l []Live, a *Ask) { l[2].Parked, l[2].ParkedUntil = ReasonResource, later }, "a b | c:resource"},
 		{"over budget", func(c *Chain, l []Live, a *Ask) { a.OverBudget = func(m *Member) bool { return m.ID == "b" } }, "a c | b:budget"},
 		{"lacks an ability", func(c *Chain, l []Live, a *Ask) {
 			c.Members[0].Can.Vision, c.Members[1].Can.Tools, a.Needs.Vision = No, No, true
@@ -144,7 +147,7 @@ func TestResolve(t *testing.T) {
 		}, "panic b! | a:excluded c:excluded"},
 		{"panic: not one that just failed it", func(c *Chain, l []Live, a *Ask) {
 			for i := range l {
-				l[i] = Live{Health: Excluded, Probing: true, NextProbe: later, PanicFailed: t0.Add(-time.Duration(i+4) * time.Second)}
+				l[i] = Live{Health: Excluded, Probing: true, NextProbe: later, PanicFrom: t0.Add(time.Duration(1-i) * time.Second)}
 			}
 		}, "panic b! | a:excluded c:excluded"},
 		{"panic overrides no operator, gate or parking", func(c *Chain, l []Live, a *Ask) {
@@ -153,8 +156,14 @@ func TestResolve(t *testing.T) {
 			}
 			l[0].Health = Withdrawn
 			c.Members[1].Price, c.AllowPaid = drey.Paid, false
-			l[2].Park = Parking{Reason: ParkedQuota, Until: later}
+			l[2].Parked, l[2].ParkedUntil = ReasonQuota, later
 		}, "| a:excluded b:paid-gate c:parked-quota"},
+		{"a process on its way up queues what nobody else can serve", func(c *Chain, l []Live, a *Ask) {
+			for i := range l {
+				l[i] = Live{Health: Restarting, Queues: i > 0}
+			}
+		}, "queued b! | a:restarting c:restarting"},
+		{"and nothing else", func(c *Chain, l []Live, a *Ask) { l[0].Health, l[0].Queues = Restarting, true }, "b c | a:restarting"},
 		{"no panic while draining", func(c *Chain, l []Live, a *Ask) {
 			for i := range l {
 				l[i] = Live{Health: Excluded}

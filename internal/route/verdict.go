@@ -75,7 +75,7 @@ type Verdict struct {
 	// Counts says whether it counts against the provider's health
 	// (the healing contract §3).
 	Counts bool
-	// Parks says whether the provider is parked for it (see Parking.After). A
+	// Parks says whether the provider is parked for it (health.Park). A
 	// missing model that the caller named parks nothing.
 	Parks  bool
 	Status int    // as it came; 0 if there was none

@@ -269,7 +269,7 @@ func (w Walk) attempt(t Try, i int) (Walk, Action) {
 // loading backend each second, or as it said; a full one at once.
 func (w Walk) poll(i int, at time.Time) time.Duration {
 	s := &w.seats[i]
-	if s.deferred != ReasonLoading {
+	if s.deferred != ReasonLoading || s.last == 0 { // a process of ours queues what asks it
 		return 0
 	}
 	last := w.attempts[s.last-1]

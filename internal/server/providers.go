@@ -82,22 +82,14 @@ func providerOf(v gateway.ProviderView, healer Healer, now time.Time) api.Provid
 	return p
 }
 
-// healthOf is the healer's view, or what the gateway has counted of a provider
-// that nobody keeps.
+// healthOf is the healer's view, or that of a provider that nobody keeps.
 func healthOf(v gateway.ProviderView, healer Healer) Health {
 	if healer != nil {
 		if h, ok := healer.Health(v.ID); ok {
 			return h
 		}
 	}
-	h := Health{
-		View:     health.View{ConsecutiveFailures: v.Tally.Consecutive, InFlight: v.InFlight},
-		Attempts: v.Tally.Attempts, Successes: v.Tally.Successes, Failures: v.Tally.Failures,
-	}
-	if last := v.Tally.LastFailure; last != nil {
-		h.LastError = &LastError{last.At, last.Class, last.Status, last.Text}
-	}
-	return h
+	return Health{View: health.View{InFlight: v.InFlight}}
 }
 
 // wholeMillis writes a span in seconds to the millisecond; a negative one is 0.

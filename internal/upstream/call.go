@@ -19,6 +19,9 @@ type Call struct {
 	Path   string // below the provider's base: "/messages", "/chat/completions"
 	Query  string // the caller's, without the question mark
 	Body   *wire.Body
+	// Port replaces that of the provider's URL, where a backend of ours listens
+	// elsewhere after each start; 0 leaves it.
+	Port int
 
 	// Header holds the caller's headers; only those go on that the contract
 	// lets through. CallerKey is the caller's credential, sent only if the
@@ -71,7 +74,7 @@ var ErrTotalTimeout = errors.New("total time over")
 // only when it is used. If it breaks before any byte of an answer, the request
 // is sent once more on a fresh connection; that is no second attempt.
 func (p *Provider) Do(ctx context.Context, c Call) (*Answer, error) {
-	return p.do(ctx, &c, p.endpoint(c.Path, c.Query))
+	return p.do(ctx, &c, p.at(p.endpoint(c.Path, c.Query), c.Port))
 }
 
 func (p *Provider) do(ctx context.Context, c *Call, u *url.URL) (*Answer, error) {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -186,6 +187,16 @@ func (p *Provider) join(path string) *url.URL {
 	u := *p.base
 	u.Path, u.RawPath = strings.TrimSuffix(u.Path, "/")+path, ""
 	return &u
+}
+
+// at returns the URL with another port; 0 leaves it.
+func (p *Provider) at(u *url.URL, port int) *url.URL {
+	if port == 0 {
+		return u
+	}
+	v := *u
+	v.Host = net.JoinHostPort(u.Hostname(), strconv.Itoa(port))
+	return &v
 }
 
 // endpoint returns the URL of a path below the base with the caller's query
