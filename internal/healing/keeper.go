@@ -88,7 +88,7 @@ type Keeper struct {
 
 	mu    sync.Mutex
 	inbox []note
-	spare []note // what the owner has read, to be filled again
+	spare []note        // what the owner has read, to be filled again
 	now   chan struct{} // holds one: somebody waits for the owner
 	soon  chan struct{} // holds one: the inbox was empty, and nobody waits
 
