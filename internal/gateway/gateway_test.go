@@ -177,7 +177,7 @@ func TestParkedProviderIsLeftAloneAndComesBack(t *testing.T) {
 		if r := l.last(); len(r.Skipped) != 1 || r.Skipped[0].Reason != "parked-rate-limit" {
 			t.Errorf("skipped %+v", r.Skipped)
 		}
-		time.Sleep(21 * time.Second) // the bubble's clock
+		sleep(t.Context(), 21*time.Second) // on the clock of the bubble
 		got = append(got, served())
 		if want := []string{"second", "second", "first"}; !slices.Equal(got, want) {
 			t.Errorf("got %v, want %v", got, want)

@@ -1,7 +1,7 @@
 // Package health decides when a provider is broken, what is done about it and
 // when it is well again. It holds two pure machines: Machine, one for each
 // provider (Step), and Group, one for each group of local backend processes
-// (GroupStep). The shell in internal/gateway owns them in one goroutine, hands
+// (GroupStep). The shell in internal/healing owns them in one goroutine, hands
 // in what happened and performs what they ask for.
 //
 // The contract is the healing contract; "row n" in the comments is row n
