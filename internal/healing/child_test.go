@@ -141,9 +141,10 @@ func TestARealChildLoops(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	eventually(t, "its end is told", func() bool { return slices.Contains(l.names(), "self-healing-restart") })
-	if v := l.view(); v.Process.State != health.CrashLoop || v.Queued != 0 {
-		t.Errorf("%+v %+v", v, v.Process)
-	}
+	eventually(t, "the view shows it", func() bool {
+		v := l.view()
+		return v.Process.State == health.CrashLoop && v.Queued == 0
+	})
 }
 
 // One that never gets ready is killed.
