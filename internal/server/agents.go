@@ -27,18 +27,23 @@ type visit struct {
 	profile string // of the path; "" if it names none
 	control bool   // it is for the control API, and so are its errors
 	begun   bool   // a status has gone out
+	status  int    // that status
 }
 
 // Unwrap lets http.ResponseController find the connection.
 func (v *visit) Unwrap() http.ResponseWriter { return v.ResponseWriter }
 
 func (v *visit) WriteHeader(status int) {
-	v.begun = true
+	if !v.begun {
+		v.begun, v.status = true, status
+	}
 	v.ResponseWriter.WriteHeader(status)
 }
 
 func (v *visit) Write(p []byte) (int, error) {
-	v.begun = true
+	if !v.begun {
+		v.begun, v.status = true, http.StatusOK
+	}
 	return v.ResponseWriter.Write(p)
 }
 
@@ -52,7 +57,7 @@ func (v *visit) Write(p []byte) (int, error) {
 func (s *Server) serveTCP(w http.ResponseWriter, r *http.Request) {
 	v := &visit{ResponseWriter: w, r: r, d: s.doors.Load(), id: newRequestID(), at: time.Now()}
 	v.path, v.profile = cutProfile(r.URL.Path)
-	v.control = v.profile == "" && (v.path == api.Prefix || strings.HasPrefix(v.path, api.Prefix+"/"))
+	v.control = v.isControl()
 	defer s.mend(v)
 	// 1
 	open := v.path == "/" || v.path == "/healthz" || v.path == "/readyz"
@@ -81,6 +86,11 @@ func (s *Server) serveTCP(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.elsewhere(v)
 	}
+}
+
+// isControl reports whether the path is the control API's.
+func (v *visit) isControl() bool {
+	return v.profile == "" && (v.path == api.Prefix || strings.HasPrefix(v.path, api.Prefix+"/"))
 }
 
 // elsewhere serves the paths that are in no hurry.
@@ -147,6 +157,7 @@ func (s *Server) generate(v *visit, wire drey.Wire, handle func(context.Context,
 		v.refuse(refusal)
 		return
 	}
+	defer s.cfg.Begin()()
 	req := &gateway.Request{
 		ID: v.id, At: v.at, Wire: wire, Body: body, Query: v.r.URL.RawQuery, Header: v.r.Header,
 		HeaderProfile: v.r.Header.Get("X-Drey-Profile"), PathProfile: v.profile, Key: key,

@@ -91,7 +91,7 @@ func (s *Server) controlTCP(v *visit) {
 			return
 		}
 	}
-	s.serveControl(v, v.r, v.id)
+	s.serveControl(v)
 }
 
 // serveSocket is the control API over the socket, for its owner alone.
@@ -106,12 +106,13 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 	}
 	v := &visit{ResponseWriter: w, r: r, id: id, path: r.URL.Path, control: true}
 	defer s.mend(v)
-	s.serveControl(v, r, id)
+	s.serveControl(v)
 }
 
 // serveControl finds the route. What no route takes is refused in our shape and
 // not in net/http's.
-func (s *Server) serveControl(w http.ResponseWriter, r *http.Request, id drey.RequestID) {
+func (s *Server) serveControl(v *visit) {
+	w, r, id := v, v.r, v.id
 	setID(w.Header(), id)
 	h, pattern := s.control.(*http.ServeMux).Handler(r)
 	if pattern == "" || path.Clean(r.URL.Path) != r.URL.Path { // the mux would redirect: to whom, with a body?
@@ -132,6 +133,20 @@ func (s *Server) serveControl(w http.ResponseWriter, r *http.Request, id drey.Re
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxControlBody)
 	s.control.ServeHTTP(w, r)
+	if changes(r) && v.status < 400 {
+		s.cfg.Begin()() // only now it is known that it was not refused
+	}
+}
+
+// changes reports whether a request of the control API is work that keeps the
+// daemon awake: one that changes something, but not one that puts it to sleep
+// (the lifecycle contract §6.1). A wake moves it by itself.
+func changes(r *http.Request) bool {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return false
+	}
+	return !strings.HasPrefix(r.URL.Path, api.Prefix+"/lifecycle/")
 }
 
 // refusalProbe takes in how net/http's mux refuses a request.

@@ -180,8 +180,20 @@ func (s *Server) follow(ctx context.Context, w http.ResponseWriter, q store.Quer
 	}
 	sub := s.cfg.Bus.Subscribe() // 2
 	defer sub.Close()
-	if f.replay(ctx) {
-		f.live(ctx, sub)
+	if !f.replay(ctx) {
+		return
+	}
+	// From here on the reader waits for others, and nobody waits for it.
+	s.conns.active.add(-1)
+	defer s.conns.active.add(1)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(s.live, func() { cancel(context.Cause(s.live)) })()
+	f.live(ctx, sub)
+	if errors.Is(context.Cause(ctx), ErrHibernating) {
+		data, _ := json.Marshal(api.Hibernating{Seq: f.at}) // a number
+		f.out.message(0, api.MessageHibernating, data)
+		_ = f.out.flush() // it is the end in either case
 	}
 }
 

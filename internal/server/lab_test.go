@@ -204,6 +204,7 @@ type lab struct {
 	rows    *rows
 	daemon  *daemon
 	log     *syncBuffer
+	sock    string // the control socket of socketLab
 	stop    func() // ends Serve and waits
 }
 

@@ -11,8 +11,9 @@ import (
 
 // The control socket asks for no key: its mode keeps others out, and where a
 // mode is not enough (a home on a share, a umask gone wrong) the kernel's word
-// on who connects is. A process below the daemon will be refused too, once
-// there are any; none is started yet.
+// on who connects is. Processes that the daemon has started, and theirs, are
+// the same user's and refused all the same: what a backend or a member runs
+// must not decide about the daemon that runs it.
 
 // ownedConn is a connection to the control socket, with what the kernel says of
 // its other end.
@@ -57,9 +58,9 @@ func admit(c net.Conn, owner int) error {
 	if err != nil {
 		return err
 	}
-	uid := -1
+	uid, pid := -1, 0
 	var perr error
-	if err := raw.Control(func(fd uintptr) { uid, perr = peerUID(int(fd)) }); err != nil {
+	if err := raw.Control(func(fd uintptr) { uid, pid, perr = peerOf(int(fd)) }); err != nil {
 		return err
 	}
 	if perr != nil {
@@ -68,7 +69,28 @@ func admit(c net.Conn, owner int) error {
 	if uid != owner {
 		return fmt.Errorf("this socket belongs to user %d, and you are user %d", owner, uid)
 	}
+	if below(pid, os.Getpid(), parentOf) {
+		return fmt.Errorf("process %d was started by this daemon, and such may not control it", pid)
+	}
 	return nil
+}
+
+// below reports whether pid is a descendant of top. A process that is gone, or
+// whose parents are, is none: its line of descent ends at the system's first
+// process.
+func below(pid, top int, parent func(int) (int, error)) bool {
+	const longest = 1000 // generations; processes that come and go could make a circle
+	for range longest {
+		next, err := parent(pid)
+		if err != nil || next <= 1 {
+			return false
+		}
+		if next == top {
+			return true
+		}
+		pid = next
+	}
+	return false
 }
 
 type peerKey struct{}

@@ -4,6 +4,8 @@ package server
 
 import "errors"
 
-// peerUID cannot tell on this system, so that its control socket lets nobody
+// peerOf cannot tell on this system, so that its control socket lets nobody
 // in; the control API over loopback works.
-func peerUID(int) (int, error) { return -1, errors.ErrUnsupported }
+func peerOf(int) (uid, pid int, err error) { return -1, 0, errors.ErrUnsupported }
+
+func parentOf(int) (int, error) { return 0, errors.ErrUnsupported }

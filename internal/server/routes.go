@@ -43,6 +43,7 @@ func (s *Server) routes(a huma.API) {
 	huma.Register(a, operation(http.MethodGet, "/status", "status", "The daemon in one look"), s.getStatus)
 	s.providerRoutes(a)
 	s.whyRoutes(a)
+	s.lifecycleRoutes(a)
 	huma.Register(a, operation(http.MethodGet, "/requests", "requests", "Requests that have ended, newest first"), s.getRequests)
 	huma.Register(a, operation(http.MethodGet, "/requests/{id}", "request", "One request with its events"), s.getRequest)
 	huma.Register(a, operation(http.MethodGet, "/config", "config", "The configuration in force"), s.getConfig)

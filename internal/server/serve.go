@@ -31,12 +31,18 @@ func (s *Server) Serve(ctx context.Context, agents, control []net.Listener) erro
 			}
 		})
 	}
+	s.pausing.Lock()
 	for _, l := range agents {
-		start(s.agents.Server, l)
+		p := newPausable(l)
+		s.listeners = append(s.listeners, p)
+		start(s.agents.Server, p)
 	}
 	for _, l := range control {
-		start(s.socket.Server, ownedListener(l))
+		p := newPausable(l)
+		s.listeners = append(s.listeners, p)
+		start(s.socket.Server, ownedListener(p))
 	}
+	s.pausing.Unlock()
 	var err error
 	select {
 	case <-ctx.Done():

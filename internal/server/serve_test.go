@@ -49,6 +49,7 @@ func overSocket(t *testing.T, path string) *http.Client {
 func socketLab(t *testing.T, change func(*Config)) (*lab, *http.Client) {
 	l := newLab(t, change, nil)
 	path, control := socket(t)
+	l.sock = path
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	srv := New(l.cfg)

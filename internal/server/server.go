@@ -5,12 +5,14 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"math"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -51,8 +53,8 @@ type Daemon interface {
 	Reload(ctx context.Context) (api.Reload, error)
 }
 
-// Config is what a server works with. Healer, Metrics, Redact and Log may be nil, the
-// rest is required.
+// Config is what a server works with. What may be nil says
+// so; Metrics, Redact and Log may be, too. The rest is required.
 type Config struct {
 	Version string
 	Gateway *gateway.Gateway
@@ -60,12 +62,21 @@ type Config struct {
 	Journal Journal
 	Rows    Rows
 	Bus     Bus
-	Healer  Healer       // nil = nobody keeps the providers' health, and nothing can be done to one
+	Healer  Healer // nil = nobody keeps the providers' health, and nothing can be done to one
+	// Lifecycle is asked and told about the daemon's sleep; nil = it does not sleep.
+	Lifecycle Lifecycle
+	// Begin is called when work arrives that keeps the daemon awake (the
+	// lifecycle contract §6.1), and what it returns when that has ended: a model
+	// call, or a change through the control API. nil = nobody wants to know.
+	Begin   func() (end func())
 	Metrics http.Handler // answers /metrics; nil = there is none
 	// Redact takes secrets out of what goes out as JSON.
 	Redact func([]byte) []byte
 	Log    *slog.Logger
 	Doors  Doors
+	// Idle is how long a connection without a request is kept; 0 = 3 min,
+	// since agents pause between turns and keep theirs.
+	Idle time.Duration
 }
 
 // Doors are the rules of who may come in, and with how much. A reload replaces
@@ -101,6 +112,13 @@ type Server struct {
 
 	gate     gate // requests of agents that are under way
 	handlers gate // whatever runs, behind any door
+	conns    connections
+
+	pausing   sync.Mutex // guards listeners, and lets one pause at a time
+	listeners []*pausable
+
+	live  context.Context // of live events; ends at Farewell
+	leave context.CancelCauseFunc
 
 	agents, socket entrance
 }
@@ -127,7 +145,11 @@ func New(cfg Config) *Server {
 	if cfg.Redact == nil {
 		cfg.Redact = func(b []byte) []byte { return b }
 	}
+	if cfg.Begin == nil {
+		cfg.Begin = func() func() { return func() {} }
+	}
 	s := &Server{cfg: cfg, started: time.Now()}
+	s.live, s.leave = context.WithCancelCause(context.Background())
 	s.SetDoors(cfg.Doors)
 	s.control = s.newControl()
 	s.agents = s.newEntrance(s.serveTCP)
@@ -172,7 +194,8 @@ func (s *Server) newEntrance(handle http.HandlerFunc) entrance {
 		}),
 		ReadHeaderTimeout: 10 * time.Second,
 		WriteTimeout:      longestAnswer,
-		IdleTimeout:       3 * time.Minute, // agents pause between turns and keep their connection
+		IdleTimeout:       cmp.Or(s.cfg.Idle, 3*time.Minute),
+		ConnState:         s.conns.watch,
 		MaxHeaderBytes:    256 << 10,
 		BaseContext:       func(net.Listener) context.Context { return base },
 		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
