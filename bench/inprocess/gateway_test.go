@@ -21,8 +21,8 @@ import (
 
 const frame = `data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"bench","choices":[{"index":0,"delta":{"content":"lorem "},"finish_reason":null}]}` + "\n\n"
 
-// start runs a daemon in front of an upstream that answers at once.
-func start(b testing.TB) (addr string) {
+// answering is an upstream that answers at once; it returns its address.
+func answering(b testing.TB) (addr string) {
 	whole := []byte(`{"id":"c","object":"chat.completion","created":1,"model":"bench","choices":[{"index":0,"message":{"role":"assistant","content":"` +
 		strings.Repeat("lorem ipsum ", 70) + `"},"finish_reason":"stop"}],"usage":{"prompt_tokens":200,"completion_tokens":200,"total_tokens":400}}`)
 	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -43,22 +43,33 @@ func start(b testing.TB) (addr string) {
 		io.WriteString(w, "data: [DONE]\n\n")
 	}))
 	b.Cleanup(up.Close)
-	home := b.TempDir()
-	err := os.WriteFile(filepath.Join(home, "drey.yaml"), fmt.Appendf(nil, `version: 1
+	return up.Listener.Addr().String()
+}
+
+// start runs a daemon in front of an upstream that answers at once.
+func start(b testing.TB) (addr string) {
+	return serve(b, fmt.Sprintf(`version: 1
 listen: {addr: "127.0.0.1:0"}
 providers:
-  bench: {wire: openai, url: "%s/v1", model: bench}
+  bench: {wire: openai, url: "http://%s/v1", model: bench}
 profiles:
   default: {chain: [bench]}
-`, up.URL), 0o600)
-	if err != nil {
+`, answering(b)))
+}
+
+// serve runs a daemon with a configuration until the end of the test.
+func serve(b testing.TB, config string, change ...func(*daemon.Options)) (addr string) {
+	home := b.TempDir()
+	if err := os.WriteFile(filepath.Join(home, "drey.yaml"), []byte(config), 0o600); err != nil {
 		b.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, ended := make(chan string, 1), make(chan error, 1)
-	go func() {
-		ended <- daemon.Run(ctx, daemon.Options{Version: "bench", Home: home, Ready: func(a string) { ready <- a }})
-	}()
+	o := daemon.Options{Version: "bench", Home: home, Ready: func(a string) { ready <- a }}
+	for _, f := range change {
+		f(&o)
+	}
+	go func() { ended <- daemon.Run(ctx, o) }()
 	b.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {

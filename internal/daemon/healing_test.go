@@ -2,9 +2,7 @@ package daemon
 
 import (
 	"fmt"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/dreyhq/drey/internal/fake"
@@ -22,62 +20,6 @@ providers:
 profiles:
   default: {chain: [first, second]}
 `, first, second) + listenAnywhere(more) + strings.Join(more, "\n") + "\n"
-}
-
-// story are the names of the events that tell of a provider's breakdown, in the
-// order of the journal.
-func (h *house) story(id string) []string {
-	var names []string
-	for _, ev := range h.events(store.Query{Machine: "provider", ID: id, Limit: 1000}) {
-		if strings.HasPrefix(ev.Name, "self-healing-") {
-			names = append(names, ev.Name)
-		}
-	}
-	return names
-}
-
-// A provider dies under load: no client sees an error, it is taken out, and it
-// has its traffic again when it is back.
-func TestABreakdownUnderLoad(t *testing.T) {
-	first, second := provider(t, fake.Always(fake.Text("from first"))), provider(t, fake.Always(fake.Text("from second")))
-	h := open(t, chainOfTwo(first.URL(), second.URL()))
-	const clients, each = 32, 20
-	var wg sync.WaitGroup
-	for range clients {
-		wg.Go(func() {
-			for n := range each {
-				if n == 5 {
-					first.Outage(fake.Refused()) // the first of them does it
-				}
-				if a := h.chat("hi"); a.status != 200 {
-					t.Errorf("a client saw %d %s", a.status, a.body)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	h.event("self-healing-exclude", 0)
-	if a := h.chat("hi"); !strings.Contains(a.body, "from second") || a.header.Get("X-Drey-Fallback-Reason") != "excluded" {
-		t.Errorf("%v %s", a.header, a.body)
-	}
-	h.event("self-healing-recovery-probe", 0) // it was looked at, and is still down
-	if err := first.Restore(); err != nil {
-		t.Fatal(err)
-	}
-	h.event("self-healing-restore", 0)
-	if a := h.chat("hi"); !strings.Contains(a.body, "from first") {
-		t.Errorf("it is back and has no traffic: %v %s", a.header, a.body)
-	}
-	eventually(t, "the whole story is told", func() bool {
-		s := h.story("first")
-		return len(s) >= 3 && s[len(s)-1] == "self-healing-recovery-probe"
-	})
-	s := h.story("first")
-	probes := slices.Repeat([]string{"self-healing-recovery-probe"}, len(s)-3)
-	want := slices.Concat([]string{"self-healing-exclude"}, probes, []string{"self-healing-restore", "self-healing-recovery-probe"})
-	if !slices.Equal(s, want) {
-		t.Errorf("the story is %v, want %v", s, want)
-	}
 }
 
 // An exclusion outlives the daemon, and so does its healing.

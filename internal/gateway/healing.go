@@ -66,7 +66,7 @@ func (x *exchange) leave(ctx context.Context, l *lane, t route.Try) route.Event 
 	x.waited += pass.Waited
 	if pass.For == health.AskPanic {
 		x.emit(drey.Event{
-			At: time.Now(), Name: "chain-panic-trial", Machine: "profile", ID: string(x.chain.ID), Cause: pass.Cause,
+			At: time.Now(), Name: "chain-panic-trial", Level: drey.Warn, Machine: "profile", ID: string(x.chain.ID), Cause: pass.Cause,
 			Fields: []drey.Field{drey.F("profile", x.chain.ID), drey.F("provider", l.p.ID)},
 		})
 	}

@@ -79,8 +79,12 @@ type Keeper struct {
 	rivalry     map[drey.ProfileID]*rivalry
 	uncommitted int             // submitted to the journal and not answered
 	working     int             // goroutines whose end is still to come
+	restarting  int             // restart commands among those
+	awaited     []condition     // what callers wait for
 	effects     context.Context // of what runs beside the owner; ends when Serve is asked to end
-	quiet       bool            // nothing new is begun
+	quiet       bool            // machines begin nothing new (Quiet)
+	settled     bool            // groups begin nothing new either (Settle)
+	ending      bool            // Serve is asked to end
 	survivors   []survivor      // processes of an earlier daemon
 	cleared     chan struct{}
 
@@ -88,14 +92,15 @@ type Keeper struct {
 
 	mu    sync.Mutex
 	inbox []note
-	spare []note        // what the owner has read, to be filled again
-	now   chan struct{} // holds one: somebody waits for the owner
-	soon  chan struct{} // holds one: the inbox was empty, and nobody waits
+	spare []note             // what the owner has read, to be filled again
+	now   chan struct{}      // holds one: somebody waits for the owner
+	soon  chan struct{}      // holds one: the inbox was empty, and nobody waits
+	round context.CancelFunc // of the round of continuous probing that runs; nil = none
 
-	restless chan struct{} // closed when probing of any kind must end
-	calm     sync.Once
-	awake    chan struct{} // holds one: continuous probing should look again
-	asleep   atomic.Bool   // the daemon is in SLEEP
+	rest   atomic.Uint32 // a Rest
+	still  atomic.Bool   // no continuous probing (Quiet)
+	rounds chan struct{} // holds one while a round runs
+	stir   chan struct{} // holds one: continuous probing should look again
 }
 
 // table is what is known without asking the owner. It is replaced whole.
@@ -127,7 +132,7 @@ func (n *note) token() health.Token {
 }
 
 // spareNotes is the largest inbox that is kept for the next notes.
-const spareNotes = 4096
+const spareNotes = 1 << 13
 
 // New returns a Keeper with everything that the journal holds taken up again.
 // Rows that cannot be taken up are dropped, with one event each. The error is
@@ -154,7 +159,7 @@ func New(ctx context.Context, cfg Config, s Settings) (*Keeper, error) {
 	k := &Keeper{
 		cfg: cfg, ended: make(chan struct{}), groups: map[string]*group{}, rivalry: map[drey.ProfileID]*rivalry{},
 		cleared: make(chan struct{}), now: make(chan struct{}, 1), soon: make(chan struct{}, 1),
-		restless: make(chan struct{}), awake: make(chan struct{}, 1),
+		rounds: make(chan struct{}, 1), stir: make(chan struct{}, 1),
 	}
 	k.table.Store(&table{settings: &Settings{}})
 	if err := k.load(ctx, &s); err != nil {
@@ -173,21 +178,21 @@ func (k *Keeper) Serve(ctx context.Context) error {
 	k.effects = effects
 	defer k.wg.Wait()
 	defer close(k.ended) // who waits for the owner must not be waited for
-	defer k.still()
-	k.wg.Go(k.patrol)
+	k.wg.Go(func() { k.patrol(effects) })
 	k.open()
 
 	timer, company := time.NewTimer(time.Hour), time.NewTimer(time.Hour)
 	defer timer.Stop()
 	defer company.Stop()
-	for ending := false; !ending || k.working > 0 || k.uncommitted > 0; {
+	for {
 		k.read()
 		timer.Reset(k.tick())
+		k.tellAwaited()
 		var done <-chan struct{}
-		if !ending {
+		if !k.ending {
 			done = ctx.Done()
-		} else if k.working == 0 && k.uncommitted == 0 {
-			break
+		} else if k.idle() {
+			return nil
 		}
 		select {
 		case <-k.now:
@@ -201,68 +206,25 @@ func (k *Keeper) Serve(ctx context.Context) error {
 			}
 		case <-timer.C:
 		case <-done:
-			ending = true
 			k.shutdown(stop)
 		}
 	}
-	return nil
 }
 
-// Quiet ends probing, continuous and recovery, and saves what a kill would
-// forget; results of attempts still count. It is the first step of a stop and
-// returns when it is done.
-func (k *Keeper) Quiet() {
-	k.still()
-	k.wait(k.hush)
-}
-
-// Asleep tells whether the daemon is in SLEEP, where probes are far apart and
-// continuous probing pauses.
-func (k *Keeper) Asleep(asleep bool) {
-	k.wait(func() {
-		if k.asleep.Swap(asleep) == asleep {
-			return
-		}
-		for _, s := range k.everybody() {
-			s.policy.Asleep = asleep
-			k.step(s, health.PolicyChanged{Meta: k.meta(s)})
-		}
-		select {
-		case k.awake <- struct{}{}:
-		default:
-		}
-	})
-}
-
-// still ends the loops that probe.
-func (k *Keeper) still() { k.calm.Do(func() { close(k.restless) }) }
-
-// hush tells every machine that the daemon stops.
-func (k *Keeper) hush() {
-	if k.quiet {
-		return
-	}
-	k.quiet = true
-	for _, s := range k.table.Load().order {
-		k.step(s, health.ShutdownBegan{Meta: k.meta(s)})
-	}
-}
+// idle reports whether nothing runs beside the owner and everything is durable.
+func (k *Keeper) idle() bool { return k.working == 0 && k.uncommitted == 0 }
 
 // shutdown begins the end of Serve: what runs beside the owner is asked to end,
 // who waits is turned away, counts are saved.
 func (k *Keeper) shutdown(stop context.CancelCauseFunc) {
+	k.ending = true
+	k.still.Store(true)
 	k.hush()
 	stop(errStopping)
-	for _, s := range k.table.Load().order {
-		for _, w := range append(s.line, s.jury...) {
-			k.refuse(s, w, &health.Refused{Reason: "shutdown"})
-		}
-		s.line, s.jury = nil, nil
-		k.save(s)
+	for _, s := range k.everybody() {
+		k.turnAway(s, &health.Refused{Reason: "shutdown"})
 	}
-	for _, g := range k.groups {
-		k.groupStep(g, health.GroupShutdown{GroupMeta: k.groupMeta()}, nil)
-	}
+	k.settle()
 }
 
 // seat returns the seat of a provider; nil if there is none.
@@ -283,13 +245,19 @@ func (k *Keeper) post(do func()) {
 func (k *Keeper) jot(n note) {
 	k.mu.Lock()
 	k.inbox = append(k.inbox, n)
-	first := len(k.inbox) == 1
+	many := len(k.inbox)
 	k.mu.Unlock()
-	if first {
-		select {
-		case k.soon <- struct{}{}:
-		default:
-		}
+	wake := k.soon
+	switch many {
+	case 1:
+	case spareNotes / 2: // it must not outgrow what is kept for the next ones
+		wake = k.now
+	default:
+		return
+	}
+	select {
+	case wake <- struct{}{}:
+	default: // it is about to look
 	}
 }
 
@@ -307,41 +275,38 @@ func (k *Keeper) wait(do func()) {
 	}
 }
 
-// read takes in everything that happened.
+// read takes in everything that has happened so far. What happens meanwhile has
+// its own wake-up and waits for the next turn, so that timers are never late
+// because of traffic.
 func (k *Keeper) read() {
-	for {
+	k.mu.Lock()
+	notes := k.inbox
+	k.inbox, k.spare = k.spare[:0], nil
+	k.mu.Unlock()
+	for i := range notes {
+		n := &notes[i]
+		switch {
+		case n.do != nil:
+			n.do()
+		case n.began:
+			k.attemptBegan(n.seat, n.token(), n.cut, n.at)
+		default:
+			k.attemptEnded(n.seat, health.Pass{Token: n.token()}, health.Ending{
+				OK: n.ok, Class: drey.Cancel, FirstToken: n.firstToken, Tokens: n.tokens,
+			}, n.at)
+		}
+		k.lookAtWaiters()
+	}
+	if cap(notes) <= spareNotes {
+		clear(notes)
 		k.mu.Lock()
-		notes := k.inbox
-		k.inbox, k.spare = k.spare[:0], nil
+		k.spare = notes[:0]
 		k.mu.Unlock()
-		if len(notes) == 0 {
-			return
-		}
-		for i := range notes {
-			n := &notes[i]
-			switch {
-			case n.do != nil:
-				n.do()
-			case n.began:
-				k.attemptBegan(n.seat, n.token(), n.cut, n.at)
-			default:
-				k.attemptEnded(n.seat, health.Pass{Token: n.token()}, health.Ending{
-					OK: n.ok, Class: drey.Cancel, FirstToken: n.firstToken, Tokens: n.tokens,
-				}, n.at)
-			}
-			k.lookAtWaiters()
-		}
-		if cap(notes) <= spareNotes {
-			clear(notes)
-			k.mu.Lock()
-			k.spare = notes
-			k.mu.Unlock()
-		}
-		k.rank()
-		if k.cfg.Counters != nil {
-			if d := k.cfg.Metrics.takeDelta(); len(d) > 0 {
-				k.cfg.Counters.AddCounters(d)
-			}
+	}
+	k.rank()
+	if k.cfg.Counters != nil {
+		if d := k.cfg.Metrics.takeDelta(); len(d) > 0 {
+			k.cfg.Counters.AddCounters(d)
 		}
 	}
 }

@@ -94,7 +94,7 @@ func TestWhatNeverCounts(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	l.Asleep(true) // behind everything that was jotted
+	l.Rest(Drowsy) // behind everything that was jotted
 	v := l.view()
 	if v.State != health.Healthy || v.ConsecutiveFailures != 0 || v.InFlight != 0 || len(l.names()) != 0 {
 		t.Errorf("%+v %v", v, l.names())
@@ -522,9 +522,9 @@ func TestContinuousProbing(t *testing.T) {
 		if n := len(l.up.Calls()); n != 1 {
 			t.Errorf("%d probes after a round", n)
 		}
-		l.Asleep(true)
+		l.Rest(Asleep)
 		l.settle(10 * time.Minute)
-		l.Asleep(false)
+		l.Rest(Awake)
 		if n := len(l.up.Calls()); n != 1 {
 			t.Errorf("probed in sleep")
 		}

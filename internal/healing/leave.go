@@ -27,6 +27,7 @@ func (k *Keeper) Leave(ctx context.Context, d health.Departure) (health.Pass, er
 			return health.Pass{}, skipped(p.view)
 		}
 		pass := d.Pass(health.Token{Provider: s.id, Epoch: p.view.Epoch, N: k.n.Add(1)})
+		pass.Holder = s
 		s.inFlight.Add(1)
 		k.jot(note{seat: s, epoch: pass.Token.Epoch, n: pass.Token.N, at: now, began: true, cut: d.Cut})
 		return pass, nil
@@ -62,7 +63,7 @@ func skipped(v health.View) *health.Refused {
 // Spoke tells that an attempt has given its first content. Only that of a trial
 // means something: those who wait for its verdict go.
 func (k *Keeper) Spoke(p health.Pass) {
-	if s := k.seat(p.Token.Provider); s != nil && p.Trial() {
+	if s, _ := p.Holder.(*seat); s != nil && p.Trial() {
 		k.post(func() {
 			s.spoke = p.Token.N
 			k.move(s)
@@ -74,7 +75,7 @@ func (k *Keeper) Spoke(p health.Pass) {
 // has been decided, so that whoever called knows that the next attempt, of
 // anybody, goes by it.
 func (k *Keeper) Ended(p health.Pass, e health.Ending) {
-	s := k.seat(p.Token.Provider)
+	s, _ := p.Holder.(*seat)
 	if s == nil {
 		return
 	}
@@ -120,21 +121,30 @@ func (k *Keeper) attemptBegan(s *seat, t health.Token, cut func(error), at time.
 	k.step(s, health.AttemptStarted{Meta: health.Meta{At: at}, Token: t})
 }
 
-// attemptEnded is the end of an attempt.
+// attemptEnded is the end of an attempt. Of a provider that has left the
+// configuration only its process wants to know.
 func (k *Keeper) attemptEnded(s *seat, p health.Pass, e health.Ending, at time.Time) {
 	delete(s.cuts, p.Token.N)
+	meta := health.GroupMeta{At: at, RequestID: p.RequestID}
+	used := s.uses[p.Token.N]
+	delete(s.uses, p.Token.N)
+	if k.seat(s.id) != s {
+		if used != nil {
+			k.groupStep(used, health.Ended{GroupMeta: meta, Token: p.Token}, nil)
+		}
+		return
+	}
 	k.step(s, health.AttemptEnded{
 		Meta:  health.Meta{At: at, Cause: s.inStory(), RequestID: p.RequestID, Profile: p.Profile, Rand: k.cfg.Random()},
 		Token: p.Token, OK: e.OK, Counted: e.Counts, Class: e.Class, Latency: e.Latency, Error: e.Error,
 		Park: e.Park, RetryAfter: e.RetryAfter,
 	})
 	s.answers.add(e, at)
-	if g := k.groups[groupName(s.provider)]; g != nil {
-		meta := health.GroupMeta{At: at, RequestID: p.RequestID}
-		k.groupStep(g, health.Ended{GroupMeta: meta, Token: p.Token}, nil)
-		if e.Class == drey.Resource && !e.OK {
-			k.groupStep(g, health.RanOutOfMemory{GroupMeta: meta, Provider: s.id, Run: g.run(s.id)}, nil)
-		}
+	if used != nil {
+		k.groupStep(used, health.Ended{GroupMeta: meta, Token: p.Token}, nil)
+	}
+	if g := k.groups[groupName(s.provider)]; g != nil && p.Run != 0 && e.Class == drey.Resource && !e.OK {
+		k.groupStep(g, health.RanOutOfMemory{GroupMeta: meta, Provider: s.id, Run: p.Run}, nil)
 	}
 	k.tellDrainers(s)
 	k.move(s)

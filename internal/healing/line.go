@@ -20,6 +20,7 @@ type waiter struct {
 	at     time.Time
 	answer chan answer // holds one
 
+	group   *group    // it has asked for a process of it; nil = it needs none
 	until   time.Time // when it has waited long enough; zero for a process, whose group says so
 	reason  string    // in a line: what it waits for
 	trial   bool      // it has the open trial and waits for the process that the trial wakes
@@ -63,10 +64,10 @@ func (k *Keeper) ask(s *seat, w *waiter) {
 			}
 			w.trial = true
 		}
-		s.wants[w.n] = w
+		s.wants[w.n], w.group = w, g
 		idle := w.d.SlotWait <= 0 && w.d.For == health.AskSlot && !w.d.Revived
 		k.groupStep(g, health.Want{
-			GroupMeta: health.GroupMeta{At: w.at, RequestID: w.d.RequestID}, Token: w.token(s), NoWait: idle,
+			GroupMeta: health.GroupMeta{At: time.Now(), RequestID: w.d.RequestID}, Token: w.token(s), NoWait: idle,
 		}, nil)
 		k.publish(s)
 	default: // 4
@@ -175,12 +176,13 @@ func (k *Keeper) admit(s *seat, w *waiter) bool {
 // release lets a request leave. The machine knows of it.
 func (k *Keeper) release(s *seat, w *waiter) {
 	p := w.d.Pass(w.token(s))
-	p.Waited = time.Since(w.at)
+	p.Waited, p.Holder = time.Since(w.at), s
 	if p.Trial() {
 		p.Cause = s.cause
 	}
-	if g := k.groups[groupName(s.provider)]; g != nil {
-		p.Port = g.port(s.id)
+	if w.group != nil {
+		p.Port, p.Run = w.group.port(s.id), w.group.run(s.id)
+		s.uses[w.n] = w.group
 	}
 	if w.d.Cut != nil {
 		s.cuts[w.n] = w.d.Cut
@@ -206,9 +208,19 @@ func (k *Keeper) refuse(s *seat, w *waiter, r *health.Refused) {
 // unwant ends a request's claim on the process.
 func (k *Keeper) unwant(s *seat, w *waiter) {
 	delete(s.wants, w.n)
-	if g := k.groups[groupName(s.provider)]; g != nil {
-		k.groupStep(g, health.Cancelled{GroupMeta: health.GroupMeta{At: time.Now(), RequestID: w.d.RequestID}, Token: w.token(s)}, nil)
+	if w.group != nil {
+		k.groupStep(w.group, health.Cancelled{GroupMeta: health.GroupMeta{At: time.Now(), RequestID: w.d.RequestID}, Token: w.token(s)}, nil)
 	}
+}
+
+// turnAway refuses everybody who waits for a place or for a verdict.
+func (k *Keeper) turnAway(s *seat, r *health.Refused) {
+	all := slices.Concat(s.line, s.jury) // a copy: whoever is refused may let another one in
+	s.line, s.jury = nil, nil
+	for _, w := range all {
+		k.refuse(s, w, r)
+	}
+	k.publish(s)
 }
 
 // withdraw is a request that does not want to leave any more.
@@ -235,6 +247,7 @@ func (k *Keeper) granted(s *seat, n uint64) {
 	if w := s.wants[n]; w != nil {
 		delete(s.wants, n)
 		k.admit(s, w)
+		k.publish(s)
 	}
 }
 
@@ -243,6 +256,7 @@ func (k *Keeper) denied(s *seat, n uint64, reason string) {
 	if w := s.wants[n]; w != nil {
 		delete(s.wants, n)
 		k.refuse(s, w, &health.Refused{Reason: reason, Full: reason == "loading"})
+		k.publish(s)
 	}
 }
 

@@ -91,7 +91,7 @@ func (k *Keeper) open() {
 		return func() {
 			for _, s := range left {
 				// One that has been started since has its own row, which stays.
-				if g := k.groupOf(s.id); g == nil || g.runs[s.id] == nil || g.runs[s.id].port == 0 {
+				if !k.runs(s.id) {
 					k.journal(nil, store.Append{Machine: machineProcess, ID: string(s.id), Expect: store.AnyVersion, Delete: true})
 				}
 			}
@@ -100,13 +100,6 @@ func (k *Keeper) open() {
 	for _, name := range k.groupNames() {
 		k.groupStep(k.groups[name], health.GroupOpened{GroupMeta: k.groupMeta()}, nil)
 	}
-}
-
-func (k *Keeper) groupOf(id drey.ProviderID) *group {
-	if s := k.seat(id); s != nil {
-		return k.groups[groupName(s.provider)]
-	}
-	return nil
 }
 
 func (k *Keeper) groupNames() []string {
@@ -123,10 +116,7 @@ func (k *Keeper) groupNames() []string {
 // by them. Requests under way end as they began.
 func (k *Keeper) Apply(s Settings) {
 	k.wait(func() { k.adopt(&s, nil) })
-	select {
-	case k.awake <- struct{}{}:
-	default:
-	}
+	k.patrolAgain()
 }
 
 // adopt puts settings in force. records are what new machines are loaded with.
@@ -146,19 +136,19 @@ func (k *Keeper) adopt(s *Settings, records map[drey.ProviderID]health.Record) {
 		fresh    bool
 	}
 	var changes []change
-	var halted []drey.ProviderID
+	var renewed []drey.ProviderID // whose process is not the one that is configured now
 	for i := range s.Providers {
 		p := &s.Providers[i]
 		c := change{s: old.seats[p.ID]}
 		if c.s == nil {
 			c.fresh = true
-			c.s = &seat{id: p.ID, cuts: map[uint64]func(error){}, wants: map[uint64]*waiter{}}
+			c.s = &seat{id: p.ID, cuts: map[uint64]func(error){}, wants: map[uint64]*waiter{}, uses: map[uint64]*group{}}
 		} else {
 			if c.replaced = !same(c.s.provider, p); c.replaced {
 				c.s.forget()
 			}
-			if !sameProcess(c.s.provider, p) {
-				halted = append(halted, p.ID)
+			if c.replaced || !sameProcess(c.s.provider, p) {
+				renewed = append(renewed, p.ID)
 			}
 		}
 		if c.s.provider == nil || !sameWay(c.s.provider, p) {
@@ -168,7 +158,7 @@ func (k *Keeper) adopt(s *Settings, records map[drey.ProviderID]health.Record) {
 			c.s.up = upstream.New(p.Config)
 		}
 		c.s.provider = p
-		c.s.policy = s.policy(p, k.asleep.Load(), k.cfg.Redact)
+		c.s.policy = s.policy(p, Rest(k.rest.Load()) == Asleep, k.cfg.Redact)
 		next.seats[p.ID] = c.s
 		next.order = append(next.order, c.s)
 		changes = append(changes, c)
@@ -182,13 +172,16 @@ func (k *Keeper) adopt(s *Settings, records map[drey.ProviderID]health.Record) {
 	for _, name := range k.groupNames() { // 2
 		g := k.groups[name]
 		g.policy = s.groupPolicy(name)
-		for _, id := range halted {
+		k.groupStep(g, health.GroupChanged{GroupMeta: k.groupMeta()}, nil)
+		for _, id := range renewed {
 			if g.member(id) != nil {
-				k.groupStep(g, health.StopAsked{GroupMeta: k.groupMeta(), Provider: id}, nil)
+				k.groupStep(g, health.Replaced{GroupMeta: k.groupMeta(), Provider: id}, nil)
 			}
 		}
-		k.groupStep(g, health.GroupChanged{GroupMeta: k.groupMeta()}, nil)
-		if k.effects != nil { // Serve runs: new members may be eager
+		switch {
+		case k.settled:
+			k.groupStep(g, health.GroupShutdown{GroupMeta: k.groupMeta()}, nil)
+		case k.effects != nil: // Serve runs: new members may be eager
 			k.groupStep(g, health.GroupOpened{GroupMeta: k.groupMeta()}, nil)
 		}
 	}
@@ -198,6 +191,9 @@ func (k *Keeper) adopt(s *Settings, records map[drey.ProviderID]health.Record) {
 			r, ok := records[c.s.id]
 			c.s.recorded = ok
 			k.step(c.s, health.Loaded{Meta: k.meta(c.s), Record: r})
+			if k.quiet {
+				k.step(c.s, health.ShutdownBegan{Meta: k.meta(c.s)})
+			}
 		default:
 			k.step(c.s, health.PolicyChanged{Meta: k.meta(c.s), Replaced: c.replaced})
 		}
@@ -208,12 +204,13 @@ func (k *Keeper) adopt(s *Settings, records map[drey.ProviderID]health.Record) {
 		if next.seats[gone.id] != nil {
 			continue
 		}
-		for _, w := range append(gone.line, gone.jury...) {
+		k.turnAway(gone, &health.Refused{Reason: "excluded"})
+		for _, w := range gone.wants { // their group has not found the seat any more
 			k.refuse(gone, w, &health.Refused{Reason: "excluded"})
 		}
-		gone.line, gone.jury = nil, nil
 		k.step(gone, health.PolicyChanged{Meta: k.meta(gone), Gone: true})
 		k.tellDrainers(gone)
 		gone.up.Close()
 	}
+	k.rerank(next)
 }

@@ -39,10 +39,6 @@ func self(words ...string) []string {
 // backend is a model server on a port.
 func backend(port string, habits []string) int {
 	has := func(h string) bool { return slices.Contains(habits, h) }
-	if has("dies") {
-		fmt.Fprintln(os.Stderr, "no such model")
-		return 3
-	}
 	if has("stubborn") {
 		signal.Ignore(syscall.SIGTERM)
 	}
@@ -54,6 +50,10 @@ func backend(port string, habits []string) int {
 		if err := exec.Command(argv[0], argv[1:]...).Start(); err != nil {
 			return 4
 		}
+	}
+	if has("dies") {
+		fmt.Fprintln(os.Stderr, "no such model")
+		return 3
 	}
 	if has("flood") {
 		go func() {

@@ -10,30 +10,31 @@ import (
 
 // patrol is continuous probing: rounds over the providers, one after the other,
 // that are in and that nobody has proved well of late. What it finds counts as
-// an attempt does. It ends with Quiet or Serve.
-func (k *Keeper) patrol() {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	k.wg.Go(func() {
-		select {
-		case <-k.restless:
-			cancel()
-		case <-ctx.Done():
-		}
-	})
+// an attempt does. It pauses while the daemon rests or is Quiet, and returns
+// when ctx ends.
+func (k *Keeper) patrol(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	var since time.Time // when the interval that runs began; zero = none does
+	var every time.Duration
 	for {
 		c, on := k.patrols()
+		switch {
+		case !on:
+			since = time.Time{}
+		case since.IsZero() || c.Interval != every:
+			since, every = time.Now(), c.Interval
+		}
 		var due <-chan time.Time
 		if on {
-			timer.Reset(c.Interval)
+			timer.Reset(time.Until(since.Add(every)))
 			due = timer.C
 		}
 		select {
 		case <-due:
-			k.round(ctx, c)
-		case <-k.awake: // the settings or the lifecycle are others now
+			k.oneRound(ctx, c)
+			since = time.Now()
+		case <-k.stir: // the settings or the lifecycle are others now
 		case <-ctx.Done():
 			return
 		}
@@ -43,11 +44,53 @@ func (k *Keeper) patrol() {
 // patrols returns the settings of continuous probing and whether it is on now.
 func (k *Keeper) patrols() (c Continuous, on bool) {
 	c = k.table.Load().settings.Continuous
-	return c, c.Active && c.Interval > 0 && !k.asleep.Load()
+	return c, c.Active && c.Interval > 0 && Rest(k.rest.Load()) == Awake && !k.still.Load()
 }
 
-// round looks at every provider that is due.
-func (k *Keeper) round(ctx context.Context, c Continuous) {
+// patrolAgain has patrol look whether it is on.
+func (k *Keeper) patrolAgain() {
+	select {
+	case k.stir <- struct{}{}:
+	default: // it is about to look
+	}
+}
+
+// oneRound is a round that endRound can end.
+func (k *Keeper) oneRound(ctx context.Context, c Continuous) {
+	k.rounds <- struct{}{}
+	defer func() { <-k.rounds }()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	k.mu.Lock()
+	_, on := k.patrols() // whoever turns it off does so before it looks for a round
+	if on {
+		k.round = cancel
+	}
+	k.mu.Unlock()
+	if on {
+		k.walk(ctx, c)
+	}
+	k.mu.Lock()
+	k.round = nil
+	k.mu.Unlock()
+}
+
+// endRound returns when no round runs. It follows upon what turns patrol off.
+func (k *Keeper) endRound() {
+	k.mu.Lock()
+	if k.round != nil {
+		k.round()
+	}
+	k.mu.Unlock()
+	select {
+	case k.rounds <- struct{}{}:
+		<-k.rounds
+	case <-k.ended:
+	}
+}
+
+// walk looks at every provider that is due.
+func (k *Keeper) walk(ctx context.Context, c Continuous) {
 	t := k.table.Load()
 	probed, failures := 0, 0
 	for _, s := range t.order {
@@ -63,7 +106,12 @@ func (k *Keeper) round(ctx context.Context, c Continuous) {
 		pass := health.Pass{
 			Token: health.Token{Provider: s.id, Epoch: p.view.Epoch, N: k.n.Add(1)}, Profile: profile, Action: action,
 		}
-		k.jot(note{seat: s, epoch: pass.Token.Epoch, n: pass.Token.N, at: time.Now(), began: true})
+		k.wait(func() {
+			if g := k.groups[groupName(s.provider)]; g != nil {
+				pass.Run = g.run(s.id)
+			}
+			k.attemptBegan(s, pass.Token, nil, time.Now())
+		})
 		r := k.look(ctx, p, p.provider.Probe.Depth, c.Timeout)
 		end := health.Ending{OK: r.OK, Class: r.Class, Counts: counted(r.Class), Error: r.Error, Latency: r.Latency}
 		if ctx.Err() != nil { // it was not the provider who ended it
@@ -100,7 +148,7 @@ func (k *Keeper) reported(id drey.ProviderID, configured string, r ProbeResult) 
 	})
 	if r.OK && r.Model != "" && configured != "" && !sameModel(r.Model, configured) {
 		k.cfg.Bus.Emit(drey.Event{
-			At: time.Now(), Name: "probe-model-drift", Level: drey.Warn, Machine: machineProvider, ID: string(id),
+			At: time.Now(), Name: "probe-model-drift", Machine: machineProvider, ID: string(id),
 			Fields: []drey.Field{drey.F("provider", id), drey.F("configured_model", configured), drey.F("observed_model", r.Model)},
 		})
 	}

@@ -47,6 +47,16 @@ type group struct {
 	policy health.GroupPolicy
 	due    time.Time
 	runs   map[drey.ProviderID]*run
+
+	todo     []groupNote // what is to be stepped, in order
+	stepping bool
+}
+
+// groupNote is an event of a group, and what the journal keeps of the process in
+// the same commit; nil = nothing new.
+type groupNote struct {
+	ev   health.GroupEvent
+	with *store.Append
 }
 
 // run is one start of a process, from before it until it is gone.
@@ -98,7 +108,28 @@ func (g *group) view(id drey.ProviderID) *ProcessView {
 
 // groupStep hands an event to a group's machine. with, if it is not nil, is
 // written in the commit of the events: what the journal keeps of the process.
+//
+// Its effects may lead to further events of the same group: a request that is
+// granted the process may be refused by its machine and give it back. Those are
+// stepped when all effects of the first one are performed, since effects are
+// good in the order of their steps only. So an event is stepped when groupStep
+// returns, except within an effect of the same group.
 func (k *Keeper) groupStep(g *group, ev health.GroupEvent, with *store.Append) {
+	g.todo = append(g.todo, groupNote{ev, with})
+	if g.stepping {
+		return
+	}
+	g.stepping = true
+	for len(g.todo) > 0 {
+		n := g.todo[0]
+		g.todo = g.todo[1:]
+		k.stepGroup(g, n.ev, n.with)
+	}
+	g.stepping = false
+}
+
+// stepGroup is one step of groupStep.
+func (k *Keeper) stepGroup(g *group, ev health.GroupEvent, with *store.Append) {
 	next, effects := health.GroupStep(g.g, ev, g.policy)
 	g.g = next
 	appends := map[string]*store.Append{}
@@ -159,7 +190,7 @@ func (k *Keeper) groupStep(g *group, ev health.GroupEvent, with *store.Append) {
 		}
 	}
 	for _, m := range g.g.Members {
-		if s := k.seat(m.Provider); s != nil && s.live.Load() != nil && *g.view(s.id) != k.shown(s) {
+		if s := k.seat(m.Provider); s != nil && s.live.Load() != nil && groupName(s.provider) == g.name && *g.view(s.id) != k.shown(s) {
 			k.publish(s)
 		}
 	}
@@ -198,9 +229,23 @@ func (k *Keeper) startRun(g *group, e health.Start) {
 			if g.runs[w.id] == r {
 				delete(g.runs, w.id)
 			}
-			k.groupStep(g, end, &store.Append{ID: string(w.id), Delete: true})
+			var row *store.Append
+			if !k.runs(w.id) { // else the row is that of its successor in another group
+				row = &store.Append{ID: string(w.id), Delete: true}
+			}
+			k.groupStep(g, end, row)
 		}
 	})
+}
+
+// runs reports whether a process of the provider runs in any group.
+func (k *Keeper) runs(id drey.ProviderID) bool {
+	for _, g := range k.groups {
+		if g.port(id) != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // watch is the life of one run. It belongs to the goroutine of that run.

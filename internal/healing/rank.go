@@ -87,11 +87,31 @@ func median(d []time.Duration) time.Duration {
 
 // rivalry is what adaptive order knows of one profile.
 type rivalry struct {
+	chain    []drey.ProviderID
 	looked   time.Time
 	seen     int // answers of its providers by then
 	demerits map[drey.ProviderID]int
 	moved    map[drey.ProviderID]time.Time
 	order    []drey.ProviderID
+}
+
+// rerank forgets what was known of profiles that are not adaptive any more, or
+// have another chain now.
+func (k *Keeper) rerank(t *table) {
+	for id, r := range k.rivalry {
+		i := slices.IndexFunc(t.settings.Profiles, func(p Profile) bool { return p.ID == id })
+		if i >= 0 && t.settings.Profiles[i].Adaptive && slices.Equal(r.chain, t.settings.Profiles[i].Chain) {
+			continue
+		}
+		delete(k.rivalry, id)
+		for _, s := range t.order {
+			if _, had := s.demerits[id]; had {
+				s.demerits = maps.Clone(s.demerits)
+				delete(s.demerits, id)
+				k.publish(s)
+			}
+		}
+	}
 }
 
 // rank brings the order of adaptive profiles up to date.
@@ -107,7 +127,7 @@ func (k *Keeper) rank() {
 func (k *Keeper) rankProfile(t *table, p *Profile, now time.Time) {
 	r := k.rivalry[p.ID]
 	if r == nil {
-		r = &rivalry{demerits: map[drey.ProviderID]int{}, moved: map[drey.ProviderID]time.Time{}, order: p.Chain}
+		r = &rivalry{demerits: map[drey.ProviderID]int{}, moved: map[drey.ProviderID]time.Time{}, chain: p.Chain, order: p.Chain}
 		k.rivalry[p.ID] = r
 	}
 	seen := 0

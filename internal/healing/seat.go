@@ -38,8 +38,9 @@ type seat struct {
 	line    []*waiter // for a place, in the order of arrival
 	jury    []*waiter // for the verdict of a trial
 	wants   map[uint64]*waiter
-	waiting bool   // it is among Keeper.moved
-	spoke   uint64 // the trial that has given content
+	uses    map[uint64]*group // attempts under way at a process, by the group that let them go
+	waiting bool              // it is among Keeper.moved
+	spoke   uint64            // the trial that has given content
 
 	drainers    []chan int
 	cancelProbe context.CancelFunc // of probe probeN; nil = none runs
@@ -77,7 +78,7 @@ func (k *Keeper) publish(s *seat) {
 	v.InFlight = 0
 	p := &published{
 		provider: s.provider, up: s.up, view: v, route: routed(v), demerits: s.demerits,
-		queued: len(s.line) + len(s.jury) + len(s.wants), cause: s.cause,
+		queued: s.queued(), cause: s.cause,
 	}
 	p.asks = s.policy.Managed || s.policy.Concurrency > 0 || v.RampLimit > 0
 	p.ratio = s.m.Ratio
@@ -89,6 +90,9 @@ func (k *Keeper) publish(s *seat) {
 	}
 	s.live.Store(p)
 }
+
+// queued returns how many requests wait for the provider.
+func (s *seat) queued() int { return len(s.line) + len(s.jury) + len(s.wants) }
 
 // routed is a view in the words of routing.
 func routed(v health.View) route.Live {

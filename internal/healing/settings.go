@@ -190,7 +190,10 @@ func same(a, b *Provider) bool {
 // sameProcess reports whether a process that runs is the one that is configured
 // now.
 func sameProcess(a, b *Provider) bool {
-	return a.Process == nil || reflect.DeepEqual(a.Process.Spec, b.Process.Spec) && groupName(a) == groupName(b)
+	if a.Process == nil || b.Process == nil {
+		return a.Process == b.Process
+	}
+	return a.Model == b.Model && reflect.DeepEqual(a.Process.Spec, b.Process.Spec) && groupName(a) == groupName(b)
 }
 
 // sameWay reports whether two providers are reached in the same way. What plays

@@ -214,10 +214,12 @@ func (k *Keeper) runRestart(s *seat, e health.RunRestart) {
 		Argv: r.Argv, Shell: r.Shell, Env: r.Env, Timeout: r.Timeout, Dir: k.table.Load().settings.Home,
 		Provider: s.id, Reason: e.Reason,
 	}
+	k.restarting++
 	k.beside(func() func() {
 		res := k.cfg.Run(ctx, cmd)
 		cancel()
 		return func() {
+			k.restarting--
 			k.step(s, health.RestartEnded{
 				Meta: k.meta(s), N: e.N, OK: res.OK, Error: k.oneLine(res.Error), Duration: res.Duration,
 			})

@@ -38,6 +38,12 @@ type Pass struct {
 	RequestID drey.RequestID
 	Cause     drey.Seq      // the event that made a trial of it; 0 = none
 	Waited    time.Duration // for the place
+	// Run is the managed process that it leaves for, by the number of its
+	// start; 0 = none.
+	Run uint64
+	// Holder is whatever the owner wants back with the pass; nobody else looks
+	// at it. nil = nobody keeps the provider.
+	Holder any
 }
 
 // Trial reports whether the attempt decides about an exclusion.

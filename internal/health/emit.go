@@ -68,7 +68,7 @@ func tenths(d time.Duration) float64 { return math.Round(d.Seconds()*10) / 10 }
 // the row is broken (reason "unknown-provider" or "broken").
 func DroppedEvent(at time.Time, provider drey.ProviderID, reason string) drey.Event {
 	return drey.Event{
-		At: at, Name: "health-state-dropped", Level: drey.Warn,
+		At: at, Name: "health-state-dropped",
 		Machine: "provider", ID: string(provider),
 		Fields: []drey.Field{drey.F("provider", provider), drey.F("reason", reason)},
 	}

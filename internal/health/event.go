@@ -166,6 +166,10 @@ type Loaded struct {
 // ShutdownBegan: the daemon stops. Results still count, nothing new starts.
 type ShutdownBegan struct{ Meta }
 
+// Resumed: ShutdownBegan was called off. It is the daemon's HIBERNATION that is
+// called off at its door; to a machine that was not shut down it is nothing.
+type Resumed struct{ Meta }
+
 func (AttemptStarted) isEvent()  {}
 func (AttemptAsked) isEvent()    {}
 func (AttemptEnded) isEvent()    {}
@@ -184,6 +188,7 @@ func (OperatorProbe) isEvent()   {}
 func (PolicyChanged) isEvent()   {}
 func (Loaded) isEvent()          {}
 func (ShutdownBegan) isEvent()   {}
+func (Resumed) isEvent()         {}
 
 // An Effect is something that the shell is asked to do, in the order given.
 // All Emit and Persist effects of one Step are one commit; what else stands in

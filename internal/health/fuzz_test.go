@@ -72,7 +72,7 @@ func (w *walker) op(op, arg byte) {
 		w.n++
 		return Token{Provider: w.p.Provider, Epoch: w.m.Epoch, N: w.n}
 	}
-	switch op % 24 {
+	switch op % 26 {
 	case 0, 1:
 		t := next()
 		w.open = append(w.open, t)
@@ -132,6 +132,10 @@ func (w *walker) op(op, arg byte) {
 		if arg > 250 {
 			w.out = false
 		}
+	case 24:
+		w.step(ShutdownBegan{meta})
+	case 25:
+		w.step(Resumed{meta})
 	}
 }
 
@@ -245,6 +249,9 @@ func (w *walker) check(ev Event, m Machine) {
 // replay kills the daemon here and starts it again: what was persisted must
 // be what is true, counts aside, and bring the machine back.
 func (w *walker) replay(ev Event) {
+	if w.m.Closed { // counts are saved by the shell from here on
+		return
+	}
 	r, ok := w.m.Record()
 	if ok != (w.persisted != nil) {
 		w.t.Fatalf("%T: %s: persisted is %v", ev, describe(w.m), w.persisted)
@@ -284,6 +291,7 @@ func (w *walker) replay(ev Event) {
 func FuzzStep(f *testing.F) {
 	f.Add(byte(2), []byte{0, 0, 2, 0, 0, 0, 2, 0, 8, 0, 11, 1, 8, 0, 11, 0})
 	f.Add(byte(6), []byte{0, 0, 0, 0, 0, 0, 2, 0, 2, 0, 2, 0, 13, 0, 8, 0, 11, 0, 18, 0, 21, 0})
+	f.Add(byte(6), []byte{0, 0, 0, 0, 2, 0, 2, 0, 2, 0, 2, 0, 24, 0, 5, 0, 25, 0, 13, 0, 8, 0, 11, 0})
 	f.Add(byte(13), []byte{14, 0, 15, 0, 14, 0, 8, 0, 11, 0, 15, 0, 16, 0, 8, 0, 7, 1})
 	f.Fuzz(func(t *testing.T, cfg byte, ops []byte) {
 		if len(ops) > 400 {

@@ -94,7 +94,7 @@ const (
 	StopSwap                // another member's turn
 	StopOperator            // a person, or a restart
 	StopMemory              // out of memory in an answer
-	StopPolicy              // it left the configuration
+	StopPolicy              // it left the configuration, or has another process there
 	StopShutdown            // the daemon stops or hibernates
 )
 
@@ -211,12 +211,24 @@ type RestartAsked struct {
 	Provider drey.ProviderID
 }
 
+// Replaced: the configuration has another process for the provider now (its
+// command, its model). The old one ends as soon as its answers have, and the
+// next request, or one that waits already, gets the new one.
+type Replaced struct {
+	GroupMeta
+	Provider drey.ProviderID
+}
+
 // GroupChanged: the GroupPolicy handed in with this event is another one.
 type GroupChanged struct{ GroupMeta }
 
 // GroupShutdown: the daemon stops or hibernates. Waiters are refused and all
 // processes stop with their grace.
 type GroupShutdown struct{ GroupMeta }
+
+// GroupResumed: GroupShutdown was called off. Processes start again when they
+// are wanted.
+type GroupResumed struct{ GroupMeta }
 
 func (GroupOpened) isGroupEvent()    {}
 func (Want) isGroupEvent()           {}
@@ -229,6 +241,8 @@ func (ProcStopped) isGroupEvent()    {}
 func (StartFailed) isGroupEvent()    {}
 func (RanOutOfMemory) isGroupEvent() {}
 func (GroupTick) isGroupEvent()      {}
+func (GroupResumed) isGroupEvent()   {}
+func (Replaced) isGroupEvent()       {}
 func (StartAsked) isGroupEvent()     {}
 func (StopAsked) isGroupEvent()      {}
 func (RestartAsked) isGroupEvent()   {}

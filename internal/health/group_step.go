@@ -135,12 +135,17 @@ func (s *groupStep) apply(ev GroupEvent) (tick bool) {
 		}
 	case RestartAsked:
 		s.meta = ev.GroupMeta
-		if m := s.g.member(ev.Provider); m != nil && !m.Gone && !s.g.Closed {
+		if m := s.g.member(ev.Provider); m != nil && !m.Gone { // in a closed group it waits for GroupResumed
 			s.again(m)
 			m.WantedAt = s.meta.At
 			if m.State == Ready || m.State == Starting {
 				s.stop(m, StopOperator)
 			}
+		}
+	case Replaced:
+		s.meta = ev.GroupMeta
+		if m := s.g.member(ev.Provider); m != nil && !m.Gone && !s.g.Closed {
+			s.replaced(m)
 		}
 	case GroupChanged:
 		s.meta = ev.GroupMeta
@@ -153,14 +158,10 @@ func (s *groupStep) apply(ev GroupEvent) (tick bool) {
 		}
 	case GroupShutdown:
 		s.meta = ev.GroupMeta
-		s.g.Closed = true
-		for i := range s.g.Members {
-			m := &s.g.Members[i]
-			s.halt(m, StopShutdown, refusedShutdown)
-			if m.State == Ready {
-				s.stop(m, StopShutdown)
-			}
-		}
+		s.shutdown()
+	case GroupResumed:
+		s.meta = ev.GroupMeta
+		s.g.Closed = false
 	}
 	return false
 }
@@ -184,7 +185,13 @@ func (s *groupStep) opened() {
 	}
 	for _, mp := range s.p.Members {
 		m := s.g.member(mp.Provider)
-		if mp.Eager && m.State == Stopped && m.WantedAt.IsZero() && room > 0 && !s.g.Closed {
+		if !mp.Eager || !m.WantedAt.IsZero() || s.g.Closed {
+			continue
+		}
+		switch {
+		case m.State == Settling: // it has its room already
+			m.WantedAt = s.meta.At
+		case m.State == Stopped && room > 0:
 			m.WantedAt = s.meta.At
 			room--
 		}
@@ -260,6 +267,7 @@ func (s *groupStep) exited(ev Exited) {
 		s.emit("process-exited", m, drey.F("pid", m.PID), drey.F("exit_code", ev.Code), drey.F("signal", ev.Signal),
 			drey.F("oom", ev.OOM), drey.F("uptime_s", tenths(max(s.meta.At.Sub(m.StartedAt), 0))))
 		if m.Gone || s.g.Closed {
+			s.do(Tell{m.Provider, ProcessUnloaded{Meta: s.forProvider()}})
 			m.State, m.GoneAt = Settling, s.meta.At
 			m.Uses, m.Yield, m.ReadyAt = nil, NoStop, time.Time{}
 			return
@@ -347,6 +355,42 @@ func (s *groupStep) halt(m *Member, reason StopReason, refusal string) {
 	}
 }
 
+// shutdown stops everybody. Who was on its way up without a request is wanted
+// again if the stop is called off: its provider's Machine waits for it.
+func (s *groupStep) shutdown() {
+	if s.g.Closed {
+		return
+	}
+	s.g.Closed = true
+	for i := range s.g.Members {
+		m := &s.g.Members[i]
+		coming := !m.WantedAt.IsZero() || m.State == Backoff || m.State == Stopping && m.Asked == StopMemory
+		s.halt(m, StopShutdown, refusedShutdown)
+		if m.State == Ready {
+			s.stop(m, StopShutdown)
+		}
+		if coming && !m.Gone {
+			m.WantedAt = s.meta.At
+		}
+	}
+}
+
+// replaced has the process of an old configuration make way for one of the new:
+// answers under way may end, and who waits goes on waiting.
+func (s *groupStep) replaced(m *Member) {
+	if mp, _ := s.p.member(m.Provider); mp.Eager && m.State != Stopped {
+		m.WantedAt = s.meta.At
+	}
+	switch m.State {
+	case Ready:
+		m.Yield = StopPolicy
+	case Starting:
+		s.stop(m, StopPolicy)
+	case Backoff, CrashLoop: // the new one has not failed yet
+		s.again(m)
+	}
+}
+
 // tick ends waits, settling, pauses and idleness that have lasted long enough.
 func (s *groupStep) tick() {
 	at := s.meta.At
@@ -378,12 +422,8 @@ func (s *groupStep) forProvider() Meta {
 }
 
 func (s *groupStep) emit(name string, m *Member, fields ...drey.Field) {
-	level := drey.Info
-	if name == "process-crash-loop" {
-		level = drey.Warn
-	}
 	s.do(Emit{drey.Event{
-		At: s.meta.At, Name: name, Level: level, Machine: "process", ID: string(m.Provider),
+		At: s.meta.At, Name: name, Machine: "process", ID: string(m.Provider),
 		Cause: s.meta.Cause, RequestID: s.meta.RequestID,
 		Fields: append([]drey.Field{drey.F("provider", m.Provider)}, fields...),
 	}})

@@ -447,7 +447,7 @@ func TestGroupLosesNoRequest(t *testing.T) {
 		}
 		for range rapid.IntRange(0, 120).Draw(rt, "steps") {
 			id := rapid.SampledFrom(ids).Draw(rt, "member")
-			switch rapid.IntRange(0, 16).Draw(rt, "op") {
+			switch rapid.IntRange(0, 20).Draw(rt, "op") {
 			case 0, 1, 2, 3:
 				w.want(id)
 			case 4:
@@ -479,8 +479,15 @@ func TestGroupLosesNoRequest(t *testing.T) {
 				if p := w.procs[id]; p != nil {
 					w.step(RanOutOfMemory{w.meta(), id, p.run})
 				}
+			case 17:
+				w.step(Replaced{w.meta(), id})
+			case 18:
+				w.step(GroupShutdown{w.meta()})
+			case 19, 20:
+				w.step(GroupResumed{w.meta()})
 			}
 		}
+		w.step(GroupResumed{w.meta()})
 		w.settle()
 		for n := uint64(1); n <= w.n; n++ {
 			if w.answers[n] == "" {
@@ -488,4 +495,55 @@ func TestGroupLosesNoRequest(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Another command or model in the configuration: the old process answers what
+// it has begun, nobody who waits is turned away, and the next one is the new.
+func TestGroupReplaced(t *testing.T) {
+	w := newWorld(t, 1, "a")
+	first := w.want("a")
+	w.ready("a")
+	w.step(Replaced{w.meta(), "a"})
+	if m := w.g.member("a"); m.State != Ready || w.answers[first.N] != "granted" {
+		t.Fatalf("its answer is not over: %s", describeGroup(w.g))
+	}
+	second := w.want("a")
+	w.end(first)
+	w.gone("a")
+	w.tick()
+	w.step(Replaced{w.meta(), "a"}) // on its way up, with somebody waiting
+	w.gone("a")
+	w.tick()
+	w.ready("a")
+	if m := w.g.member("a"); m.Run != 3 || w.answers[second.N] != "granted" {
+		t.Errorf("run %d, answer %q: %s", m.Run, w.answers[second.N], describeGroup(w.g))
+	}
+}
+
+// A hibernation that is called off: what was on its way up for a provider that
+// heals comes up after all, and the rest when it is wanted.
+func TestGroupResumed(t *testing.T) {
+	w := newWorld(t, 2, "a", "b")
+	w.end(func() Token { tok := w.want("a"); w.ready("a"); return tok }())
+	w.want("b")
+	w.ready("b")
+	w.exit("b", false)
+	w.step(GroupShutdown{w.meta()})
+	w.gone("a")
+	w.tick()
+	if len(w.procs) != 0 {
+		t.Fatalf("left: %s", describeGroup(w.g))
+	}
+	if tok := w.want("a"); w.answers[tok.N] != "refused shutdown" {
+		t.Errorf("%q", w.answers[tok.N])
+	}
+	w.step(GroupResumed{w.meta()})
+	if a, b := w.procs["a"], w.procs["b"]; a != nil || b == nil {
+		t.Errorf("a %v, b %v: %s", a, b, describeGroup(w.g))
+	}
+	tok := w.want("a")
+	w.ready("a")
+	if w.answers[tok.N] != "granted" {
+		t.Errorf("%q", w.answers[tok.N])
+	}
 }

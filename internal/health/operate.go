@@ -1,6 +1,9 @@
 package health
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // restartEnded is row 7. The outcome is told whatever became of the provider
 // meanwhile; only one that still waits for it moves.
@@ -96,9 +99,7 @@ func (s *step) operatorExclude(action, why string, span, timeout time.Duration) 
 	}
 	s.act(action, why)
 	s.exclude(ByOperator, reason, "")
-	if why != "" {
-		m.Reason = why
-	}
+	m.Reason = cmp.Or(why, reason) // also of one that was out before
 	m.Phase, m.Until, m.Killed = Draining, until, 0
 	if timeout >= 0 {
 		m.Deadline = s.at.Add(timeout)
@@ -280,4 +281,19 @@ func (s *step) shutdown() {
 	s.cancelProbe()
 	s.save()
 	m.Closed = true
+}
+
+// resumed takes back ShutdownBegan: the stop was called off. What came due
+// meanwhile is due at once, and a restart that was put off runs. A process that
+// was stopped on its way up is its group's business (GroupResumed).
+func (s *step) resumed() {
+	m := &s.m
+	if !m.Closed {
+		return
+	}
+	m.Closed = false
+	s.save()                                                              // counts below 2N were kept for a restart that does not come
+	if m.Phase == Draining && m.By != ByOperator && m.Deadline.IsZero() { // see runRestart
+		s.drained()
+	}
 }

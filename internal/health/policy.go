@@ -156,14 +156,18 @@ func (p *Policy) doubled(d time.Duration) time.Duration {
 	return p.clamp(2 * min(p.clamp(d), p.longest()))
 }
 
-// wait returns how long to wait for the next probe: the interval, at least the
-// longest one in SLEEP, off by up to the jitter's share. rnd is Meta.Rand.
+// wait returns how long to wait for the next probe: the interval, off by up to
+// the jitter's share, and at least the longest one in SLEEP. rnd is Meta.Rand.
 func (p *Policy) wait(interval time.Duration, rnd float64) time.Duration {
 	if p.Asleep {
 		interval = max(interval, p.longest())
 	}
 	j := min(max(p.Jitter, 0), 0.5)
-	return interval + time.Duration(float64(interval)*j*(2*rnd-1))
+	d := interval + time.Duration(float64(interval)*j*(2*rnd-1))
+	if p.Asleep {
+		d = max(d, p.longest()) // also of one that the jitter would have early
+	}
+	return d
 }
 
 // ceiling returns where a ramp ends.

@@ -44,7 +44,8 @@ import (
 //  25. OperatorProbe: as 11 or 12 if ok and probing
 //  26. EXCLUDED by health, PolicyChanged, X now false: UNHEALTHY, probing if D
 //  27. PolicyChanged, gone or replaced: ended or fresh
-//  28. Loaded: as §10 says; ShutdownBegan: same state, everything stopped
+//  28. Loaded: as §10 says; ShutdownBegan: same state, everything stopped;
+//     Resumed: what that has stopped goes on
 //
 // Whatever the row, the timer follows from the machine (Machine.due) and is
 // armed or cancelled last.
@@ -115,6 +116,9 @@ func Step(machine Machine, ev Event, p Policy) (Machine, []Effect) {
 	case ShutdownBegan:
 		s.begin(ev.Meta, "ShutdownBegan")
 		s.shutdown()
+	case Resumed:
+		s.begin(ev.Meta, "Resumed")
+		s.resumed()
 	}
 	if now := m.due(); tick && !now.IsZero() || !now.Equal(due) {
 		if now.IsZero() {
@@ -169,7 +173,7 @@ func (m *Machine) due() time.Time {
 	}
 	switch m.Phase {
 	case Probing:
-		if m.ProbeN == 0 && m.Trial == NoTrial {
+		if m.unwatched() {
 			at(m.NextProbeAt)
 		}
 	case Draining:
@@ -179,6 +183,13 @@ func (m *Machine) due() time.Time {
 	}
 	at(m.Until)
 	return due
+}
+
+// unwatched reports whether a probing machine is due to be looked at when its
+// time comes: nobody looks at it yet. A panic trial does not count. It may hang
+// as long as its caller is patient, and must not push recovery away (§5).
+func (m *Machine) unwatched() bool {
+	return m.ProbeN == 0 && (m.Trial == NoTrial || m.Trial == PanicRunning)
 }
 
 // tick does what is due: the end of a parking, of an operator's "for" (row
@@ -207,14 +218,15 @@ func (s *step) tick() {
 			s.drained() // row 6
 		}
 	case Probing:
-		if m.ProbeN != 0 || m.Trial != NoTrial || !s.due(m.NextProbeAt) {
-			return
-		}
-		if s.p.mayProbe(m) { // row 9
+		switch {
+		case !m.unwatched() || !s.due(m.NextProbeAt):
+		case s.p.mayProbe(m): // row 9
 			m.Probes++
 			m.ProbeN = m.Probes
 			s.do(StartProbe{N: m.ProbeN, Depth: s.p.Depth})
-		} else { // row 10
+		case m.Trial == PanicRunning: // row 10: that request is the one that tries it
+			m.Trial = TrialRunning
+		default: // row 10
 			m.Trial = TrialOpen
 			s.do(OpenTrial{})
 		}

@@ -179,6 +179,9 @@ func (s *Server) standing(p api.Provider) why.Standing {
 		out.Since, out.Until, out.NextProbeAt = h.ExcludedAt, h.Until, h.NextProbeAt
 		out.Trial = h.Trial == health.TrialOpen
 		out.ParkedUntil, out.ParkedReason = h.ParkedUntil, h.ParkedReason.String()
+		if h.Process != nil {
+			out.Process = h.Process.State.String()
+		}
 	}
 	return out
 }

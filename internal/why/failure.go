@@ -22,8 +22,8 @@ type Failure struct {
 	Text      string // what went wrong, one line
 }
 
-// counts reports whether the failure counts against health (contract
-// the healing contract §3). Whether a bad answer was cut or merely empty is not in the
+// counts reports whether the failure counts against health (the healing
+// contract §3). Whether a bad answer was cut or merely empty is not in the
 // row; it is taken to count, as it stands in a run that did.
 func (f Failure) counts() bool {
 	switch f.Class {

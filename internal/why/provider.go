@@ -39,14 +39,16 @@ type Standing struct {
 	RampLimit           int       // 0 = no ramp
 	ParkedUntil         time.Time // zero = not parked
 	ParkedReason        string
+	Process             string // the state of the process that drey keeps; "" = it keeps none
 }
 
-// The states and phases that sentences tell apart.
+// The states that sentences tell apart.
 const (
 	healthy   = "HEALTHY"
 	degraded  = "DEGRADED"
 	unhealthy = "UNHEALTHY"
 	excluded  = "EXCLUDED"
+	crashLoop = "CRASHLOOP" // of a process
 )
 
 const toldBreakdowns = 3
@@ -173,7 +175,7 @@ func (t *teller) tell(ev drey.Event) {
 	case "memory-pressure-detected":
 		t.say(ev, "%s", because("ran out of memory", text(ev, "error")))
 	case "chain-panic-trial":
-		t.say(ev, "got %s as a trial, since nothing else in the chain was left", some(t.causes.request(ev)))
+		t.say(ev, "got %s as a trial, since nothing else in the chain was left%s", some(t.causes.request(ev)), t.cameTo(ev))
 	case "probe-model-drift":
 		t.say(ev, "answers as model %s, and is configured as %s", text(ev, "observed_model"), text(ev, "configured_model"))
 	case "health-state-dropped":
@@ -199,6 +201,17 @@ func some(id drey.RequestID) string {
 		return "a request"
 	}
 	return "request " + string(id)
+}
+
+// cameTo says how a trial failed, if it did and that is known. One that went
+// well is told by the return that it brought about.
+func (t *teller) cameTo(ev drey.Event) string {
+	for _, f := range t.f.Failures {
+		if f.RequestID != "" && f.RequestID == ev.RequestID && !f.At.Before(ev.At) {
+			return "; it failed (" + because(f.Class.String(), f.detail()) + ")"
+		}
+	}
+	return ""
 }
 
 // changed tells a new finding. Where the finding led to an exclusion, or a
@@ -271,7 +284,7 @@ func (t *teller) excluded(ev drey.Event, act *drey.Event) {
 	}
 	profile := ""
 	if p := text(ev, "profile"); p != "" {
-		profile = "; the rule is profile " + p + "'s"
+		profile = "; profile " + p + " asks for that"
 	}
 	switch reason := text(ev, "reason"); reason {
 	case "consecutive":
@@ -288,22 +301,36 @@ func (t *teller) excluded(ev drey.Event, act *drey.Event) {
 		}
 		t.say(ev, "%s%s", why, profile)
 	case "process-exit":
-		t.say(ev, "excluded because its process ended%s", profile)
+		t.say(ev, "excluded because its process ended")
 	case "operator", "drain":
-		did := "excluded by the operator"
+		did := "excluded by the operator" + t.forHow(ev)
 		if reason == "drain" {
 			did = "taken out by the operator, to drain"
 		}
-		idle := ""
-		if _, drained := t.follows(ev, "provider-drained"); drained {
-			idle = "; no answer was under way"
-		}
-		t.say(ev, "%s%s", because(did, words), idle)
+		t.say(ev, "%s%s", because(did, words), t.idle(ev))
 	case "operator-restart":
 		t.say(ev, "%s", because("taken out by the operator, for a restart", words))
 	default:
 		t.say(ev, "%s%s", because("excluded", reason), profile)
 	}
+}
+
+// idle says that a person's act found the provider with nothing to do.
+func (t *teller) idle(ev drey.Event) string {
+	if _, drained := t.follows(ev, "provider-drained"); drained {
+		return "; no answer was under way"
+	}
+	return ""
+}
+
+// forHow says for how long a person took it out, where that is known: it is
+// out still.
+func (t *teller) forHow(ev drey.Event) string {
+	s := t.f.Standing
+	if s.By != "operator" || !s.Until.After(ev.At) || s.Since.Sub(ev.At).Abs() > time.Millisecond {
+		return ""
+	}
+	return " for " + span(s.Until.Sub(ev.At))
 }
 
 // operator tells a person's act, together with what it brought about.
@@ -320,7 +347,7 @@ func (t *teller) operator(ev drey.Event) {
 		return
 	}
 	words := map[string]string{
-		"exclude": "the operator changed the exclusion",
+		"exclude": "kept out by the operator",
 		"drain":   "the operator asked for a drain",
 		"restart": "the operator asked for a restart",
 		"restore": "the operator asked for it back",
@@ -331,7 +358,7 @@ func (t *teller) operator(ev drey.Event) {
 	if !ok {
 		said = "the operator's act: " + action
 	}
-	t.say(ev, "%s", because(said, text(ev, "reason")))
+	t.say(ev, "%s%s", because(said, text(ev, "reason")), t.idle(ev))
 }
 
 func (t *teller) restarted(ev drey.Event) {

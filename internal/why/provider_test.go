@@ -28,6 +28,7 @@ type stage struct {
 	n        uint64
 	events   []drey.Event
 	failures []Failure
+	looping  bool // its process is in a crash loop now
 }
 
 func newStage(t *testing.T) *stage {
@@ -107,6 +108,16 @@ func (s *stage) ok(ask *health.Ask) {
 	s.step(health.AttemptEnded{Meta: s.meta(s.request(tok.N)), Token: tok, OK: true, Latency: 500 * time.Millisecond})
 }
 
+// panic gives the provider a request because nothing else is left.
+func (s *stage) panic(end func(health.Token)) {
+	ask := health.AskPanic
+	tok := s.begin(&ask)
+	s.journal(drey.Event{Name: "chain-panic-trial", Machine: "profile", ID: "main", RequestID: s.request(tok.N),
+		Fields: []drey.Field{drey.F("profile", "main"), drey.F("provider", "local")}})
+	s.after(300 * time.Millisecond)
+	end(tok)
+}
+
 // tick goes to when the machine wants it.
 func (s *stage) tick() []health.Effect {
 	s.t.Helper()
@@ -136,8 +147,13 @@ func (s *stage) probe(ok bool, text string) {
 // standing is the view that the daemon would give.
 func (s *stage) standing() Standing {
 	v := s.m.View()
+	process := ""
+	if s.looping {
+		process = health.CrashLoop.String()
+	}
 	return Standing{
-		State: v.State.String(), Phase: v.Phase.String(), By: v.By.String(), ConsecutiveFailures: v.ConsecutiveFailures,
+		Process: process,
+		State:   v.State.String(), Phase: v.Phase.String(), By: v.By.String(), ConsecutiveFailures: v.ConsecutiveFailures,
 		InFlight: v.InFlight, Since: v.ExcludedAt, Until: v.Until, NextProbeAt: v.NextProbeAt, Trial: v.Trial == health.TrialOpen,
 		RampLimit: v.RampLimit, ParkedUntil: v.ParkedUntil, ParkedReason: v.ParkedReason.String(),
 	}
@@ -214,6 +230,11 @@ var stories = map[string]func(*stage){
 		s.step(health.OperatorExclude{Meta: s.meta(""), For: 10 * time.Minute})
 		s.after(3 * time.Minute)
 	},
+	"operator-keeps-it-out": func(s *stage) { // what was out by its health already
+		s.refuse(6)
+		s.after(time.Second)
+		s.step(health.OperatorExclude{Meta: s.meta(""), Reason: "it burns"})
+	},
 	"operator-for-is-over": func(s *stage) {
 		s.p.Ramp = 0
 		s.step(health.OperatorExclude{Meta: s.meta(""), For: 10 * time.Minute})
@@ -256,14 +277,7 @@ var stories = map[string]func(*stage){
 			}
 		}
 	},
-	"crash-loop": func(s *stage) {
-		s.p.Command, s.p.Managed = "llama-server", true
-		s.process("process-exited", drey.F("pid", 0), drey.F("exit_code", -1), drey.F("signal", ""), drey.F("oom", false), drey.F("uptime_s", 0.0))
-		s.step(health.ProcessExited{Meta: s.meta("")})
-		s.after(31*time.Second).process("process-crash-loop", drey.F("pid", 0), drey.F("exits", 5))
-		s.step(health.ProcessLooped{Meta: s.meta(""), Error: "crash loop"})
-		s.process("process-unloaded", drey.F("pid", 1), drey.F("idle_s", 900.0), drey.F("reason", "idle"))
-	},
+	"crash-loop": func(s *stage) { crashLoops(s) },
 	"demoted": func(s *stage) {
 		s.p.Excluders, s.p.Demote = nil, true
 		s.refuse(6)
@@ -307,11 +321,55 @@ var stories = map[string]func(*stage){
 			s.probe(true, "")
 		}
 	},
+	"ratio": func(s *stage) { // never six in a row, and half of them
+		for range 5 {
+			s.ok(nil)
+			s.refuse(1)
+		}
+		s.after(4 * time.Second)
+	},
+	"consecutive-and-waiting": func(s *stage) {
+		s.refuse(6)
+		s.after(10 * time.Second)
+	},
+	"restart-under-way": func(s *stage) {
+		s.p.Command = "systemctl restart ollama"
+		s.refuse(6)
+		s.after(4 * time.Second)
+	},
+	"drains-before-restart": func(s *stage) {
+		s.p.Command = "systemctl restart ollama"
+		s.begin(nil)
+		s.begin(nil)
+		s.refuse(6)
+		s.after(4 * time.Second)
+	},
+	"in-a-crash-loop": func(s *stage) {
+		crashLoops(s)
+		s.looping = true
+	},
+	"panic-trial": func(s *stage) { // nothing else is left: the first fails, the second brings it back
+		s.refuse(6)
+		s.panic(func(tok health.Token) { s.end(tok, drey.Transport, 0, "connection refused") })
+		s.after(8 * time.Second).panic(func(tok health.Token) {
+			s.step(health.AttemptEnded{Meta: s.meta(s.request(tok.N)), Token: tok, OK: true, Latency: 300 * time.Millisecond})
+		})
+	},
 	"unknown-events": func(s *stage) {
 		s.journal(drey.Event{Name: "provider-blessed", Machine: "provider", ID: "local", Fields: []drey.Field{drey.F("provider", "local"), drey.F("by", "a  newer\ndaemon"), drey.F("n", 3)}})
 		s.journal(drey.Event{Name: "self-healing-exclude", Machine: "provider", ID: "other"})
 		s.journal(health.DroppedEvent(s.now, "local", "broken"))
 	},
+}
+
+// crashLoops lets a process end until it is given up.
+func crashLoops(s *stage) {
+	s.p.Command, s.p.Managed = "llama-server", true
+	s.process("process-exited", drey.F("pid", 0), drey.F("exit_code", -1), drey.F("signal", ""), drey.F("oom", false), drey.F("uptime_s", 0.0))
+	s.step(health.ProcessExited{Meta: s.meta("")})
+	s.after(31*time.Second).process("process-crash-loop", drey.F("pid", 0), drey.F("exits", 5))
+	s.step(health.ProcessLooped{Meta: s.meta(""), Error: "crash loop"})
+	s.process("process-unloaded", drey.F("pid", 1), drey.F("idle_s", 900.0), drey.F("reason", "idle"))
 }
 
 func TestProviderStories(t *testing.T) {

@@ -78,8 +78,7 @@ func Request(f RequestFacts) (Story, error) {
 		return Story{}, fmt.Errorf("read a request's row: %w", err)
 	}
 	n := narrator{r: r, at: at, before: f.Before}
-	events := append(slices.Clone(r.Events), f.Caused...)
-	slices.SortStableFunc(events, func(a, b drey.Event) int { return a.At.Compare(b.At) })
+	events := weave(r.Events, f.Caused)
 	n.arrived(events)
 	for i, ev := range events {
 		n.tell(ev, events[i+1:])
@@ -96,7 +95,59 @@ type narrator struct {
 	steps  []Step
 }
 
+// weave puts what a request caused among its own events, by time. What an
+// attempt brought about is decided a moment before its end is noted; it is told
+// behind that end, as its consequence. What is said of the whole chain, other
+// than that somebody gets a trial, is said at the end.
+func weave(own, caused []drey.Event) []drey.Event {
+	own = slices.Clone(own)
+	slices.SortStableFunc(own, func(a, b drey.Event) int { return a.At.Compare(b.At) })
+	behind := make([][]drey.Event, len(own)+1) // [i] is told before own[i]
+	for _, ev := range caused {
+		at := len(own)
+		if i := slices.IndexFunc(own, func(o drey.Event) bool { return o.At.After(ev.At) }); i >= 0 {
+			at = i
+		}
+		if ev.Machine == "profile" && ev.Name != "chain-panic-trial" {
+			at = len(own)
+		}
+		if ev.Machine == "provider" && underWay(own[:at], ev.ID) {
+			if i := slices.IndexFunc(own[at:], func(o drey.Event) bool { return endOf(o, ev.ID) }); i >= 0 {
+				at += i + 1
+			}
+		}
+		behind[at] = append(behind[at], ev)
+	}
+	out := make([]drey.Event, 0, len(own)+len(caused))
+	for i, ev := range own {
+		out = append(append(out, behind[i]...), ev)
+	}
+	return append(out, behind[len(own)]...)
+}
+
+// underWay reports whether an attempt at a provider has begun and not ended.
+func underWay(events []drey.Event, id string) bool {
+	for _, ev := range slices.Backward(events) {
+		switch {
+		case endOf(ev, id):
+			return false
+		case ev.Name == "try-provider" && text(ev, "provider") == id:
+			return true
+		}
+	}
+	return false
+}
+
+// endOf reports whether an event is the end of an attempt at a provider.
+func endOf(ev drey.Event, id string) bool {
+	return (ev.Name == "provider-ok" || ev.Name == "provider-failed") && text(ev, "provider") == id
+}
+
+// say adds a step. None is told to be earlier than the one before it.
 func (n *narrator) say(at time.Time, ev drey.Event, format string, args ...any) {
+	if k := len(n.steps); k > 0 && at.Before(n.steps[k-1].At) {
+		at = n.steps[k-1].At
+	}
 	n.steps = append(n.steps, Step{At: at, Seq: ev.Seq, Event: ev.Name, RequestID: n.r.ID, Text: fmt.Sprintf(format, args...)})
 }
 
@@ -165,12 +216,16 @@ func (n *narrator) tell(ev drey.Event, later []drey.Event) {
 		}
 		n.say(ev.At, ev, "fell back from %s to %s: %s", from, to, reasons(text(ev, "reason")))
 	case "self-healing-exclude":
-		n.say(ev.At, ev, "this excluded %s (%s in a row)", id, count(int(number(ev, "consecutive_failures")), "failure"))
+		n.say(ev.At, ev, "this excluded %s (%s); see `drey why provider %s`", id, exclusion(ev), id)
 	case "self-healing-restore":
 		n.say(ev.At, ev, "this brought %s back after %s out", id, span(seconds(ev, "excluded_duration_s")))
 	case "self-healing-recovery-probe":
 		if !yes(ev, "success") {
 			n.say(ev.At, ev, "this request was the trial of %s, which is still not well", id)
+		}
+	case "provider-ramp-ended":
+		if yes(ev, "success") {
+			n.say(ev.At, ev, "this brought %s back fully", id)
 		}
 	case "backend-health-changed":
 		if len(later) > 0 && later[0].Name == "self-healing-exclude" && text(later[0], "provider") == id {
@@ -255,9 +310,7 @@ func exclusion(ev drey.Event) string {
 // tried tells an attempt that was moved or repeated, or whose end is not known;
 // the rest is told by its end.
 func (n *narrator) tried(ev drey.Event, id string, later []drey.Event) {
-	ended := slices.ContainsFunc(later, func(e drey.Event) bool {
-		return (e.Name == "provider-ok" || e.Name == "provider-failed") && text(e, "provider") == id
-	})
+	ended := slices.ContainsFunc(later, func(e drey.Event) bool { return endOf(e, id) })
 	moved := text(ev, "moved")
 	switch {
 	case moved != "":

@@ -3,6 +3,7 @@ package why
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // summary says how the provider stands, and since when.
@@ -25,7 +26,7 @@ func (t *teller) summary() string {
 	case len(t.steps) == 0:
 		fmt.Fprintf(&b, "%s is HEALTHY, and the journal knows of no trouble.", id)
 	case !t.backAt.IsZero():
-		fmt.Fprintf(&b, "%s is HEALTHY; it was last out for %s, and came back %s ago.", id, span(t.outFor), span(t.f.Now.Sub(t.backAt)))
+		fmt.Fprintf(&b, "%s is HEALTHY; it was last out for %s, and came back %s.", id, span(t.outFor), ago(t.f.Now.Sub(t.backAt)))
 	default:
 		fmt.Fprintf(&b, "%s is HEALTHY.", id)
 	}
@@ -33,6 +34,14 @@ func (t *teller) summary() string {
 		fmt.Fprintf(&b, " It is left alone for %s more: %s.", span(s.ParkedUntil.Sub(t.f.Now)), word(parked, s.ParkedReason))
 	}
 	return b.String()
+}
+
+// ago says how long something has been.
+func ago(d time.Duration) string {
+	if d < time.Second {
+		return "just now"
+	}
+	return span(d) + " ago"
 }
 
 func plural(n int, noun string) string {
@@ -46,14 +55,19 @@ func plural(n int, noun string) string {
 func (t *teller) excludedNow(b *strings.Builder) {
 	s, id := t.f.Standing, t.f.ID
 	by := map[string]string{"health": "by its health", "process": "because its process ended", "operator": "by the operator"}
-	if s.Since.IsZero() {
+	switch out := t.f.Now.Sub(s.Since); {
+	case s.Since.IsZero():
 		fmt.Fprintf(b, "%s is EXCLUDED %s", id, word(by, s.By))
-	} else {
-		fmt.Fprintf(b, "%s has been EXCLUDED for %s, %s", id, span(t.f.Now.Sub(s.Since)), word(by, s.By))
+	case out < time.Second:
+		fmt.Fprintf(b, "%s was EXCLUDED a moment ago, %s", id, word(by, s.By))
+	default:
+		fmt.Fprintf(b, "%s has been EXCLUDED for %s, %s", id, span(out), word(by, s.By))
 	}
 	switch {
 	case s.Phase == "draining":
 		fmt.Fprintf(b, "; %s still under way", count(s.InFlight, "answer"))
+	case s.Process == crashLoop:
+		fmt.Fprintf(b, "; its process ends again and again, and is started once more every 30m, or by `drey provider restart %s`", id)
 	case s.Phase == "restarting":
 		b.WriteString("; it is being restarted")
 	}
@@ -72,12 +86,12 @@ func (t *teller) excludedNow(b *strings.Builder) {
 func (t *teller) nextProbe() string {
 	s := t.f.Standing
 	switch {
-	case s.Phase != "probing":
+	case s.Phase != "probing" || s.Process == crashLoop:
 		return ""
 	case s.Trial:
 		return "; the next request that wants it tries it"
 	case s.NextProbeAt.After(t.f.Now):
-		return "; it is probed in " + span(s.NextProbeAt.Sub(t.f.Now))
+		return "; it will be probed in " + span(s.NextProbeAt.Sub(t.f.Now))
 	default:
 		return "; it is being probed"
 	}
