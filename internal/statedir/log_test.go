@@ -160,13 +160,13 @@ func TestVanishedFileIsMadeAnew(t *testing.T) {
 	}
 }
 
-// disk is a file on a disk with so many bytes left.
-type disk struct {
+// smallDisk is a file on a disk with so many bytes left.
+type smallDisk struct {
 	*os.File
 	left *int
 }
 
-func (d disk) Write(b []byte) (int, error) {
+func (d smallDisk) Write(b []byte) (int, error) {
 	n := min(len(b), *d.left)
 	*d.left -= n
 	if _, err := d.File.Write(b[:n]); err != nil {
@@ -206,7 +206,7 @@ func TestFullDiskDropsAndRecovers(t *testing.T) {
 		if err != nil {
 			return nil, err
 		}
-		return disk{f.(*os.File), &left}, nil
+		return smallDisk{f.(*os.File), &left}, nil
 	})
 	add := func(s string) {
 		if !l.Append([]byte(s)) {

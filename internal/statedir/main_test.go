@@ -16,9 +16,22 @@ import (
 // contend names the lock that a copy of this test binary tries to take.
 const contend = "STATEDIR_TEST_CONTEND"
 
+// Copies of this test binary that dispatch until they are killed, or append
+// their share of lines; the value is the home.
+const (
+	dispatches = "STATEDIR_TEST_DISPATCH"
+	appends    = "STATEDIR_TEST_APPEND"
+)
+
 func TestMain(m *testing.M) {
 	if path := os.Getenv(contend); path != "" {
 		os.Exit(contender(path))
+	}
+	if root := os.Getenv(dispatches); root != "" {
+		os.Exit(dispatcher(root))
+	}
+	if root := os.Getenv(appends); root != "" {
+		os.Exit(appender(root))
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -34,6 +47,14 @@ func contender(path string) int {
 		fmt.Println(err)
 	default:
 		fmt.Println("held")
+		if os.Getenv("STATEDIR_TEST_CHILD") != "" {
+			child := exec.Command("sleep", "60")
+			if err := child.Start(); err != nil {
+				fmt.Println(err)
+				return 1
+			}
+			fmt.Println(child.Process.Pid)
+		}
 	}
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	l.Release()
@@ -49,8 +70,14 @@ type process struct {
 
 func startContender(t *testing.T, path string) *process {
 	t.Helper()
+	return startCopy(t, contend+"="+path)
+}
+
+// startCopy starts a copy of this test binary in the part that env gives it.
+func startCopy(t *testing.T, env ...string) *process {
+	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), contend+"="+path, "GORACE=atexit_sleep_ms=0")
+	cmd.Env = append(append(os.Environ(), "GORACE=atexit_sleep_ms=0"), env...)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

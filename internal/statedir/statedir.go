@@ -1,7 +1,8 @@
 // Package statedir owns the files that live beside the store: where each of
-// them is, the one lock that guards the whole home, and the two logs for
-// people (audit.jsonl, requests.jsonl) with their readers. Both the daemon and
-// the command line need them, so everything here works without a daemon.
+// them is, the one lock that guards the whole home, the lifecycle's record
+// with its event log, wake signal and leases, and the two logs for people
+// (audit.jsonl, requests.jsonl) with their readers. Both the daemon and the
+// command line need them, so everything here works without a daemon.
 package statedir
 
 import (
