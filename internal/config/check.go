@@ -20,6 +20,7 @@ type checker struct {
 func (c *checker) check() {
 	c.listen()
 	c.healing()
+	c.lifecycle()
 	for i := range c.f.Providers {
 		c.provider(&c.f.Providers[i])
 	}

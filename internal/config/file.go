@@ -46,10 +46,10 @@ type File struct {
 	Health          Health          `yaml:"health" doc:"when a provider is taken out and how it comes back"`
 	ContinuousProbe ContinuousProbe `yaml:"continuous_probe" doc:"probes of providers that nobody uses at the moment"`
 	ProcessGroups   []ProcessGroup  `yaml:"process_groups" doc:"groups of processes that compete for memory, by name"`
-	Lifecycle       Lifecycle       `yaml:"lifecycle" built:"no" doc:"when the daemon goes to sleep"`
+	Lifecycle       Lifecycle       `yaml:"lifecycle" doc:"when the daemon goes to sleep"`
 	Operations      Operations      `yaml:"operations" built:"no" doc:"limits of the registry of operations"`
 	Store           string          `yaml:"store" default:"sqlite" enum:"sqlite" later:"^(postgres(ql)?:|env:|file:)" restart:"yes" doc:"sqlite; later also a postgres:// URL or a reference to one"`
-	Journal         Journal         `yaml:"journal" built:"no" doc:"the record of transitions"`
+	Journal         Journal         `yaml:"journal" doc:"how long the record of transitions and the rows of requests are kept"`
 	Keys            []Key           `yaml:"keys" doc:"who may call; without keys everybody on this machine"`
 	Budget          *Budget         `yaml:"budget" built:"no" doc:"over all paid providers together"`
 	Logs            Logs            `yaml:"logs" doc:"the logs on disk"`
@@ -74,9 +74,10 @@ type Alias struct {
 	Target  string `yaml:",value" doc:"a profile, or else a provider"`
 }
 
-// Journal says how long the record of transitions is kept.
+// Journal says how long the record of transitions and the rows of requests are
+// kept.
 type Journal struct {
-	Keep drey.Duration `yaml:"keep" default:"30d" range:"1d.." doc:"how long rows stay out of the archive"`
+	Keep drey.Duration `yaml:"keep" default:"30d" range:"1d.." doc:"age at which rows of the journal and of requests are removed; what a machine still needs to go on stays"`
 }
 
 // Key lets a client in.

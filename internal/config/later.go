@@ -21,25 +21,6 @@ type RouterRule struct {
 	Profile drey.ProfileID `yaml:"profile,required" doc:"the profile then"`
 }
 
-// Lifecycle says when the daemon goes to sleep.
-type Lifecycle struct {
-	DrowsyAfter      drey.Duration `yaml:"drowsy_after" default:"5m" doc:"idle time until DROWSY"`
-	SleepAfter       drey.Duration `yaml:"sleep_after" default:"30m" doc:"idle time until SLEEP"`
-	HibernateAfter   drey.Duration `yaml:"hibernate_after" default:"30m" doc:"idle time until HIBERNATION"`
-	Hibernate        string        `yaml:"hibernate" default:"auto" enum:"auto|owned|never" doc:"whether it may"`
-	ShadowRun        bool          `yaml:"shadow_run" default:"false" doc:"log transitions without acting on them"`
-	BootGrace        drey.Duration `yaml:"boot_grace" default:"60s" doc:"after a start without idle events"`
-	ActivityFlush    drey.Duration `yaml:"activity_flush" default:"30s" doc:"how often activity is written down"`
-	LockWait         drey.Duration `yaml:"lock_wait" default:"2s" doc:"wait for a predecessor's lock"`
-	DrainTimeout     drey.Duration `yaml:"drain_timeout" default:"20s" doc:"how long answers under way may still end at a stop"`
-	CycleDeadline    drey.Duration `yaml:"cycle_deadline" default:"48h" doc:"longest time without a full sleep cycle"`
-	QuarantineTTL    drey.Duration `yaml:"quarantine_ttl" default:"24h" doc:"pause after a step failed three times"`
-	BackupKeep       int           `yaml:"backup_keep" default:"7" range:"1.." doc:"copies of the store kept"`
-	BackupEvery      drey.Duration `yaml:"backup_every" default:"24h" doc:"least age of the newest copy for another"`
-	LogCompressAfter drey.Duration `yaml:"log_compress_after" default:"30d" doc:"age at which lifecycle logs are compressed"`
-	LogKeep          drey.Duration `yaml:"log_keep" default:"365d" doc:"age at which they are deleted"`
-}
-
 // Operations limits the registry of operations.
 type Operations struct {
 	MaxConcurrent   *int          `yaml:"max_concurrent" range:"0.." doc:"live operations per registry; absent = no limit"`

@@ -85,7 +85,7 @@ func TestParseWhole(t *testing.T) {
 		DefaultProfile: "coding",
 		Aliases:        []Alias{{"claude-haiku-*", "plain"}, {"*-mini", "local"}, {"?", "coding"}},
 		Store:          "sqlite",
-		Journal:        Journal{Keep: 30 * 24 * 3600 * second},
+		Journal:        Journal{Keep: 14 * 24 * 3600 * second},
 		Keys: []Key{
 			{Name: "ci", Secret: Secret{Env: "CI_KEY"}, Profiles: []drey.ProfileID{"plain"}},
 			{Name: "me", Secret: Secret{File: "/etc/drey/me"}, Admin: true},

@@ -197,6 +197,8 @@ type Store interface {
 	Journal
 	Telemetry
 	Counters
+	Upkeeper
+	Statistics
 	// Close commits what was submitted, writes what is queued, refuses what
 	// comes after with ErrClosed, and releases everything. A second call
 	// returns what the first returned.

@@ -60,7 +60,8 @@ type request struct {
 	rows    int
 	bytes   int
 	done    func(store.Commit, error)
-	invalid error // it could not be encoded; appends is then empty
+	invalid error               // it could not be encoded; appends is then empty
+	job     func(*writer) error // upkeep in a transaction of its own, in place of appends
 
 	// The result, once it is decided.
 	commit store.Commit
@@ -122,7 +123,11 @@ func (c *committer) serve() {
 		batch, more := c.take()
 		switch {
 		case len(batch) > 0:
-			c.write(batch)
+			if batch[0].job != nil {
+				c.run(batch[0])
+			} else {
+				c.write(batch)
+			}
 			for _, r := range batch {
 				r.done(r.commit, r.err)
 			}
@@ -156,12 +161,13 @@ func (c *committer) gather(answered int) {
 	}
 }
 
-// take returns the next batch, and whether there may be another one later.
+// take returns the next batch, and whether there may be another one later. A
+// job is a batch by itself.
 func (c *committer) take() (batch []*request, more bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	rows, bytes, n := 0, 0, 0
-	for n < len(c.queue) && (n == 0 || rows+c.queue[n].rows <= batchRows && bytes+c.queue[n].bytes <= batchBytes) {
+	for n < len(c.queue) && (n == 0 || c.queue[n].job == nil && c.queue[0].job == nil && rows+c.queue[n].rows <= batchRows && bytes+c.queue[n].bytes <= batchBytes) {
 		rows += c.queue[n].rows
 		bytes += c.queue[n].bytes
 		n++
@@ -205,11 +211,16 @@ func (c *committer) transaction(batch []*request) error {
 			}
 		}
 	}
+	c.stop(err)
+	return err
+}
+
+// stop tells the process once that nobody knows what was committed.
+func (c *committer) stop(err error) {
 	if errors.Is(err, store.ErrUnsettled) && c.fatal != nil {
 		c.fatal(err)
 		c.fatal = nil
 	}
-	return err
 }
 
 // stops reports whether err is one that every single request would meet too.

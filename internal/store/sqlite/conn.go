@@ -27,12 +27,16 @@ func dsn(path, mode string, pragmas ...string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	u := url.URL{Scheme: "file", Path: filepath.ToSlash(abs), RawQuery: url.Values{
+	q := url.Values{
 		"mode":    {mode},
 		"_pragma": pragmas,
 		// Open errors say what happened and not what happened before.
 		"_error_rc": {"1"},
-	}.Encode()}
+	}
+	if mode == "immutable" {
+		q["mode"], q["immutable"] = []string{"ro"}, []string{"1"}
+	}
+	u := url.URL{Scheme: "file", Path: filepath.ToSlash(abs), RawQuery: q.Encode()}
 	return u.String(), nil
 }
 
@@ -64,8 +68,12 @@ func readerPragmas() []string {
 // a second; larger, and the commit that does it is late by more.
 const checkpointPages = 2048
 
-func openConn(path string) (*conn, error) {
-	name, err := dsn(path, "rw", writerPragmas()...)
+func openConn(path string) (*conn, error) { return openWith(path, "rw", writerPragmas()...) }
+
+// openWith opens a connection for one goroutine. The mode "immutable" reads a
+// file that nobody writes, without a lock and without files beside it.
+func openWith(path, mode string, pragmas ...string) (*conn, error) {
+	name, err := dsn(path, mode, pragmas...)
 	if err != nil {
 		return nil, err
 	}

@@ -209,7 +209,7 @@ func TestMigrationsContinue(t *testing.T) {
 		}
 	}
 	path := filepath.Join(dir, "drey.db")
-	if id, v := ask(t, path, "PRAGMA application_id"), ask(t, path, "PRAGMA user_version"); id != int64(journalID) || v != int64(1) {
+	if id, v := ask(t, path, "PRAGMA application_id"), ask(t, path, "PRAGMA user_version"); id != int64(journalID) || v != int64(2) {
 		t.Errorf("application %v, version %v", id, v)
 	}
 	if epoch := ask(t, path, "SELECT epoch FROM head"); epoch != int64(2) {

@@ -29,6 +29,14 @@ func (s *Store) Head(ctx context.Context) (drey.Seq, error) {
 	return head, err
 }
 
+// readFloor returns where the journal was cut; no query shows what is not after
+// it.
+func readFloor(ctx context.Context, tx *sql.Tx) (drey.Seq, error) {
+	var floor int64
+	err := tx.QueryRowContext(ctx, `SELECT floor FROM head`).Scan(&floor)
+	return drey.Seq(floor), err
+}
+
 func readSeq(ctx context.Context, tx *sql.Tx) (drey.Seq, error) {
 	var seq int64
 	err := tx.QueryRowContext(ctx, `SELECT seq FROM head`).Scan(&seq)
@@ -39,11 +47,16 @@ func readSeq(ctx context.Context, tx *sql.Tx) (drey.Seq, error) {
 func (s *Store) Query(ctx context.Context, q store.Query) (store.Page, error) {
 	var page store.Page
 	limit := store.PageLimit(q.Limit)
-	text, args := querySQL(q, limit+1) // one more says whether there are more
 	err := s.read(ctx, "read the journal", s.readers, func(tx *sql.Tx) (err error) {
 		if page.AsOf, err = readSeq(ctx, tx); err != nil {
 			return err
 		}
+		floor, err := readFloor(ctx, tx)
+		if err != nil {
+			return err
+		}
+		q.After = max(q.After, floor)
+		text, args := querySQL(q, limit+1) // one more says whether there are more
 		page.Events, err = readEvents(ctx, tx, text, args...)
 		return err
 	})

@@ -245,7 +245,7 @@ type pool struct {
 }
 
 // openReaders opens the pool of a file. Connections are made when they are
-// needed, and two are kept: an idle store holds little memory.
+// needed, and few are kept.
 func openReaders(path string) (*pool, error) {
 	name, err := dsn(path, "ro", readerPragmas()...)
 	if err != nil {
@@ -256,7 +256,7 @@ func openReaders(path string) (*pool, error) {
 		return nil, err
 	}
 	db.SetMaxOpenConns(4)
-	db.SetMaxIdleConns(2)
+	db.SetMaxIdleConns(idleReaders)
 	return &pool{db, path}, nil
 }
 

@@ -47,7 +47,8 @@ type telemetry struct {
 
 	mu      sync.Mutex
 	queued  backlog
-	waiters []chan error // of Flush; their turn comes with the next write
+	waiters []chan error  // of Flush; their turn comes with the next write
+	jobs    []func(error) // of upkeep
 	dropped uint64
 	closed  bool
 }
@@ -185,6 +186,9 @@ func (t *telemetry) serve() {
 		}
 		t.mu.Lock()
 		last := t.closed
+		t.mu.Unlock()
+		t.runJobs(last)
+		t.mu.Lock()
 		idle := t.queued.empty() && len(t.waiters) == 0
 		// After a failure a full queue alone is no reason to try again.
 		due = due || last || len(t.waiters) > 0 || wait == flushEvery && len(t.queued.rows) >= flushRows
@@ -245,30 +249,35 @@ func (t *telemetry) writeQueued() error {
 
 // write commits b in one transaction.
 func (t *telemetry) write(b backlog) error {
+	return t.within(func() (bool, error) { return true, t.fill(b) })
+}
+
+// within runs f in one transaction, which is committed if f says that it wrote.
+func (t *telemetry) within(f func() (writes bool, err error)) error {
 	if err := held(t.lock); err != nil {
 		return err
 	}
 	if _, _, err := t.begin.run(); err != nil {
 		return err
 	}
-	err := t.fill(b)
+	changed, _, err := t.head.run(int64(t.epoch))
+	if err == nil && changed == 0 {
+		err = fmt.Errorf("epoch %d is over: %w", t.epoch, store.ErrEpoch)
+	}
+	writes := false
 	if err == nil {
+		writes, err = f()
+	}
+	if err == nil && writes {
 		_, _, err = t.commit.run()
 	}
-	if err != nil {
+	if err != nil || !writes {
 		_, _, _ = t.rollback.run() // fails where SQLite has rolled back by itself
 	}
 	return err
 }
 
 func (t *telemetry) fill(b backlog) error {
-	changed, _, err := t.head.run(int64(t.epoch))
-	if err != nil {
-		return err
-	}
-	if changed == 0 {
-		return fmt.Errorf("epoch %d is over: %w", t.epoch, store.ErrEpoch)
-	}
 	for _, r := range b.rows {
 		_, _, err := t.putRequest.run(string(r.ID), r.At.UnixMicro(), r.Profile, r.Provider, r.Outcome, int64(r.Status), null(string(r.Row)))
 		if err != nil {

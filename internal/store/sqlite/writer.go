@@ -96,14 +96,8 @@ func newWriter(c *conn, o Options) (*writer, error) {
 // whether there was a commit and of how many rows. An error means that nothing
 // of the batch was written; store.ErrUnsettled, that nobody knows.
 func (w *writer) transaction(batch []*request) (committed bool, rows int, err error) {
-	if w.broken != nil {
-		return false, 0, w.broken
-	}
-	if err := held(w.lock); err != nil {
+	if err := w.ready(); err != nil {
 		return false, 0, err
-	}
-	if w.test.begin != nil {
-		w.test.begin(w)
 	}
 	if _, _, err := w.begin.run(); err != nil {
 		return false, 0, err
@@ -132,20 +126,44 @@ func (w *writer) transaction(batch []*request) (committed bool, rows int, err er
 	return true, rows, nil
 }
 
-// fill decides and writes each request of the batch in the open transaction.
-// It returns the seq before the batch, and whether there is something to commit.
-func (w *writer) fill(batch []*request) (first int64, writes bool, err error) {
+// ready reports whether a transaction may begin.
+func (w *writer) ready() error {
+	if w.broken != nil {
+		return w.broken
+	}
+	if err := held(w.lock); err != nil {
+		return err
+	}
+	if w.test.begin != nil {
+		w.test.begin(w)
+	}
+	return nil
+}
+
+// enter looks at the head in a transaction that has just begun: whether this
+// process may still write, and whether what is remembered is still true.
+func (w *writer) enter() error {
 	epoch, seq, txn, err := w.readHead()
 	switch {
 	case err != nil:
-		return 0, false, err
+		return err
 	case epoch != w.epoch:
 		w.broken = fmt.Errorf("epoch %d is over, the store is at %d: %w", w.epoch, epoch, store.ErrEpoch)
-		return 0, false, w.broken
+		return w.broken
 	case seq != w.seq || txn != w.txn, len(w.subjects) > cachedSubjects:
 		w.forget()
 	}
 	w.seq, w.txn = seq, txn
+	return nil
+}
+
+// fill decides and writes each request of the batch in the open transaction.
+// It returns the seq before the batch, and whether there is something to commit.
+func (w *writer) fill(batch []*request) (first int64, writes bool, err error) {
+	if err := w.enter(); err != nil {
+		return 0, false, err
+	}
+	seq := w.seq
 	for _, r := range batch {
 		if r.commit, r.err = (store.Commit{}), r.invalid; len(r.appends) == 0 {
 			continue

@@ -24,6 +24,8 @@ import (
 type reference struct {
 	journal  []drey.Event
 	machines map[[2]string]*life
+	floor    drey.Seq // where the journal was cut
+	removed  int64    // rows behind the cut that are gone
 }
 
 // life is one machine of the reference.
@@ -36,7 +38,7 @@ type life struct {
 }
 
 func (m *reference) append(appends []store.Append) (store.Commit, bool) {
-	next := &reference{journal: slices.Clone(m.journal), machines: map[[2]string]*life{}}
+	next := &reference{journal: slices.Clone(m.journal), machines: map[[2]string]*life{}, floor: m.floor, removed: m.removed}
 	for k, l := range m.machines {
 		c := *l
 		c.own = slices.Clone(l.own)
@@ -97,7 +99,7 @@ func (m *reference) states(machine string) []store.State {
 func (m *reference) query(q store.Query) store.Page {
 	p := store.Page{AsOf: drey.Seq(len(m.journal))}
 	for _, e := range m.journal {
-		if e.Seq > q.After && (q.Machine == "" || e.Machine == q.Machine) && (q.ID == "" || e.ID == q.ID) &&
+		if e.Seq > max(q.After, m.floor) && (q.Machine == "" || e.Machine == q.Machine) && (q.ID == "" || e.ID == q.ID) &&
 			store.Glob(q.Event, e.Name) && (q.RequestID == "" || e.RequestID == q.RequestID) &&
 			!e.At.Before(q.Since) && (q.Until.IsZero() || e.At.Before(q.Until)) {
 			p.Events = append(p.Events, e)
@@ -112,6 +114,24 @@ func (m *reference) query(q store.Query) store.Page {
 		p.Events = p.Events[:limit]
 		p.Next = p.Events[limit-1].Seq
 	}
+	return p
+}
+
+// prune cuts the journal, and returns what a Prune then says.
+func (m *reference) prune(before time.Time) store.Pruned {
+	for int(m.floor) < len(m.journal) && m.journal[m.floor].At.Before(before) {
+		m.floor++
+	}
+	p := store.Pruned{Oldest: m.floor + 1}
+	for _, l := range m.machines {
+		for _, e := range l.own {
+			if e.Seq > l.at && e.Seq <= m.floor {
+				p.Kept++
+			}
+		}
+	}
+	p.Events = int64(m.floor) - p.Kept - m.removed
+	m.removed += p.Events
 	return p
 }
 
@@ -255,6 +275,19 @@ func (s suite) model(t *testing.T) {
 				want := m.query(q)
 				if diff := gocmp.Diff(texts(t, want.Events), texts(t, got.Events)); diff != "" || got.Next != want.Next || got.AsOf != want.AsOf {
 					t.Fatalf("%+v: next %d, as of %d; want %d, %d (-want +got):\n%s", q, got.Next, got.AsOf, want.Next, want.AsOf, diff)
+				}
+			},
+			"prune": func(t *rapid.T) {
+				before := instants.Draw(t, "before")
+				got, err := st.Prune(ctx, store.Retention{Before: before}, nil)
+				if want := m.prune(before); err != nil || got != want {
+					t.Fatalf("prune: %+v, %v; want %+v", got, err, want)
+				}
+			},
+			"verify": func(t *rapid.T) {
+				got, err := st.Verify(ctx, store.Check{}, nil)
+				if rows := int64(len(m.journal)) - m.removed; err != nil || got.Events != rows {
+					t.Fatalf("verify: %+v, %v; want %d rows", got, err, rows)
 				}
 			},
 			"reopen": func(t *rapid.T) {

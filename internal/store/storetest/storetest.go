@@ -52,6 +52,13 @@ func Run(t *testing.T, open Opener) {
 		{"pages of request rows", s.requestPages},
 		{"request rows replace", s.requestReplace},
 		{"counters", s.counters},
+		{"retention of the journal", s.retention},
+		{"retention of request rows", s.requestRetention},
+		{"a wrong clock", s.wrongClock},
+		{"rollup", s.rollup},
+		{"upkeep gives way at every chunk", s.upkeepGivesWay},
+		{"upkeep beside writers", s.upkeepBeside},
+		{"upkeep of a closed store", s.upkeepClosed},
 		{"close", s.closing},
 		{"the model", s.model},
 	} {

@@ -1,0 +1,190 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+
+	"github.com/dreyhq/drey/internal/store"
+)
+
+// A job is a piece of upkeep that writes. It runs where everything else that
+// writes its file runs, in a transaction of its own between two batches, so
+// that nobody has to wait for a lock; and it is small, so that nobody waits
+// long. It reports whether there is something to commit.
+type job func(c *conn) (writes bool, err error)
+
+// claim decides who has a job: its caller, who may give up while it waits, or
+// the writer, who then finishes it.
+type claim struct{ taken atomic.Bool }
+
+func (c *claim) take() bool { return c.taken.CompareAndSwap(false, true) }
+
+// await returns the answer to a job, or the error of ctx if that ends while the
+// job still waits for its turn: it is not run then. One that runs is waited for,
+// since it shares memory with its caller, and it is short.
+func await(ctx context.Context, c *claim, answer <-chan error) error {
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		if c.take() {
+			return ctx.Err()
+		}
+		return <-answer
+	}
+}
+
+// inJournal runs a job on drey.db.
+func (s *Store) inJournal(ctx context.Context, op string, j job) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	c := &claim{}
+	answer := make(chan error, 1)
+	s.journal.submit(&request{
+		job: func(w *writer) error {
+			if !c.take() {
+				return nil
+			}
+			return w.job(j)
+		},
+		done: func(_ store.Commit, err error) { answer <- err },
+	})
+	return explain(op, s.path, await(ctx, c, answer))
+}
+
+// inTelemetry runs a job on telemetry.db.
+func (s *Store) inTelemetry(ctx context.Context, op string, j job) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	c := &claim{}
+	answer := make(chan error, 1)
+	err := s.telemetry.submit(func(err error) {
+		if err == nil && c.take() {
+			err = s.telemetry.transaction(j)
+		}
+		answer <- err
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	return explain(op, s.telemetry.path, await(ctx, c, answer))
+}
+
+// run runs the job of a request.
+func (c *committer) run(r *request) {
+	if r.err = r.job(c.w); r.err == nil {
+		return
+	}
+	r.err = explain("tend the journal", c.w.path, r.err)
+	c.stop(r.err)
+}
+
+// job runs j in a transaction of its own. It is numbered as any other, so that
+// a commit whose result is lost can be found again.
+func (w *writer) job(j job) error {
+	if err := w.ready(); err != nil {
+		return err
+	}
+	if _, _, err := w.begin.run(); err != nil {
+		return err
+	}
+	err := w.enter()
+	writes := false
+	if err == nil {
+		writes, err = j(w.c)
+	}
+	if err == nil && writes {
+		_, _, err = w.move.run(w.seq, w.txn+1, int64(w.epoch))
+	}
+	if err != nil || !writes {
+		w.abandon()
+		return err
+	}
+	w.txn++
+	if err := w.finish(); err != nil {
+		if settled, cause := w.settle(w.txn, err); !settled {
+			return cause
+		}
+	}
+	w.forget() // upkeep removes subjects that the writer may remember
+	return nil
+}
+
+// transaction runs j in a transaction of its own; it belongs to the goroutine
+// of serve.
+func (t *telemetry) transaction(j job) error {
+	return t.within(func() (bool, error) { return j(t.c) })
+}
+
+// submit queues a job for the goroutine of serve, which calls it with nil, or
+// with an error if it will not come to it any more.
+func (t *telemetry) submit(run func(error)) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return store.ErrClosed
+	}
+	t.jobs = append(t.jobs, run)
+	t.signal()
+	return nil
+}
+
+// runJobs runs the jobs that wait; the last call refuses them.
+func (t *telemetry) runJobs(last bool) {
+	t.mu.Lock()
+	jobs := t.jobs
+	t.jobs = nil
+	t.mu.Unlock()
+	var refusal error
+	if last {
+		refusal = store.ErrClosed
+	}
+	for _, run := range jobs {
+		run(refusal)
+	}
+}
+
+// each runs a query and hands every row to f, whose argument is used again for
+// the next one. ctx interrupts it: for connections that are nobody else's.
+func (c *conn) each(ctx context.Context, query string, f func(row []driver.Value) error, args ...driver.Value) (err error) {
+	rows, err := c.c.(driver.QueryerContext).QueryContext(ctx, query, named(args))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	row := make([]driver.Value, len(rows.Columns()))
+	for {
+		switch err := rows.Next(row); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		}
+		if err := f(row); err != nil {
+			return err
+		}
+	}
+}
+
+// change executes a statement and returns how many rows it changed.
+func (c *conn) change(query string, args ...driver.Value) (int64, error) {
+	res, err := c.c.(driver.ExecerContext).ExecContext(context.Background(), query, named(args))
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+func named(args []driver.Value) []driver.NamedValue {
+	out := make([]driver.NamedValue, len(args))
+	for i, v := range args {
+		out[i] = driver.NamedValue{Ordinal: i + 1, Value: v}
+	}
+	return out
+}
