@@ -29,6 +29,8 @@ type Lifecycle struct {
 	MayHibernate *MayHibernate `json:"may_hibernate,omitempty" doc:"absent where no daemon runs"`
 	Next         *Next         `json:"next,omitempty" doc:"the next idle event, if nothing comes before; absent = none is due"`
 	Step         string        `json:"step,omitempty" doc:"the step of the sleep cycle that runs now"`
+	Visitor      string        `json:"visitor,omitempty" doc:"who came last to the agents' door without work: such as a scraper"`
+	Polling      bool          `json:"polling,omitempty" doc:"the system does not tell of new files, so the daemon looks now and then"`
 }
 
 // Progress is how far an unfinished sleep cycle has come.

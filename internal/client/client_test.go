@@ -368,3 +368,21 @@ func TestEventsEnd(t *testing.T) {
 		}
 	})
 }
+
+func TestEventsEndWithHibernation(t *testing.T) {
+	var asked []string
+	c := dial(t, streams(&asked, ev(1, "a")+"event: hibernating\ndata: {\"seq\":1}\n\n"))
+	var got []string
+	for m, err := range c.Events(t.Context(), EventQuery{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprint(m.Event.Name, m.Hibernating))
+	}
+	if diff := cmp.Diff([]string{"afalse", "true"}, got); diff != "" {
+		t.Error(diff)
+	}
+	if len(asked) != 1 {
+		t.Errorf("it came back %d times, and woke the daemon", len(asked)-1)
+	}
+}

@@ -60,9 +60,13 @@ func (c *Client) EventPage(ctx context.Context, q EventQuery) (api.Events, error
 
 // Message is one message of the live stream.
 type Message struct {
-	Event drey.Event      // what happened; zero where Gap is set
-	Gap   *api.Gap        // events that were missed for good; nil = an event
-	Data  json.RawMessage // as it came; the reader's to keep
+	Event drey.Event // what happened; zero where another field says what it is
+	Gap   *api.Gap   // events that were missed for good
+	// Hibernating says that the daemon's process ends until somebody asks it
+	// for work. It is the last message of the stream: coming back at once would
+	// wake it for ever.
+	Hibernating bool
+	Data        json.RawMessage // as it came; the reader's to keep
 }
 
 // backoff is how long Events waits before it connects again: it doubles up to
@@ -76,8 +80,9 @@ var backoff = struct{ first, longest time.Duration }{100 * time.Millisecond, 5 *
 // Gap. Telemetry has no place in the journal, and what of it falls into a break
 // is not repeated.
 //
-// An error ends the stream: the first connection failed, the daemon refuses the
-// query, or ctx has ended. Breaking out of the loop ends it too.
+// The stream ends when the daemon goes into HIBERNATION, and with an error: the
+// connection failed, the daemon refuses the query, or ctx has ended. Breaking
+// out of the loop ends it too.
 func (c *Client) Events(ctx context.Context, q EventQuery) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		f := follower{c: c, q: q, wait: backoff.first, yield: yield}
@@ -172,6 +177,10 @@ func (f *follower) message(frame sse.Event) bool {
 	case api.MessageGap:
 		m.Gap = &api.Gap{}
 		err = json.Unmarshal(m.Data, m.Gap)
+	case api.MessageHibernating:
+		m.Hibernating = true
+		f.yield(m, nil)
+		return false
 	default:
 		err = json.Unmarshal(m.Data, &m.Event)
 	}
