@@ -22,6 +22,8 @@ var floors = map[string]int{
 
 	"internal/config":         1,
 	"internal/health":         1,
+	"internal/lifecycle":      1,
+	"internal/operation":      1,
 	"internal/redact":         1,
 	"internal/route":          1,
 	"internal/wire":           1,
@@ -32,29 +34,36 @@ var floors = map[string]int{
 	"internal/api":            1,
 	"internal/why":            1,
 
-	"internal/discover":        2,
-	"internal/process":         2,
-	"internal/fake":            2,
-	"internal/statedir":        2,
-	"internal/store":           2,
-	"internal/store/sqlite":    2,
-	"internal/store/storetest": 2,
-	"internal/upstream":        2,
+	"internal/activation":                2,
+	"internal/activation/activationtest": 2,
+	"internal/discover":                  2,
+	"internal/process":                   2,
+	"internal/fake":                      2,
+	"internal/service":                   2,
+	"internal/statedir":                  2,
+	"internal/store":                     2,
+	"internal/store/sqlite":              2,
+	"internal/store/storetest":           2,
+	"internal/upstream":                  2,
 
-	"internal/events":  3,
-	"internal/gateway": 3,
-	"internal/healing": 3,
+	"internal/dormancy": 3,
+	"internal/events":   3,
+	"internal/gateway":  3,
+	"internal/healing":  3,
+	"internal/upkeep":   3,
+	"internal/waker":    3,
 
 	"internal/client": 4,
 	"internal/server": 4,
 
 	"internal/daemon": 5,
+	"internal/doctor": 5,
 
 	"cmd/drey": 6,
 }
 
 // families are the rooms in which packages may know each other.
-var families = []string{"internal/wire", "internal/store"}
+var families = []string{"internal/wire", "internal/store", "internal/activation"}
 
 // impure are the imports that have no place in a core. What they would give
 // comes in on the event instead: the time in At, randomness in Rand, bytes as

@@ -145,7 +145,7 @@ func configReload(c *cli) *cobra.Command {
 		Example: "  drey config check && drey config reload",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cl, err := c.dial(cmd.Context())
+			cl, err := c.look(cmd.Context())
 			if err != nil {
 				return err
 			}

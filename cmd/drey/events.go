@@ -34,7 +34,7 @@ provider-ok ...) have none: they are shown live only, and kept with the request.
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := interruptible(cmd.Context())
 			defer cancel()
-			cl, err := c.dial(ctx)
+			cl, err := c.ensureDaemon(ctx)
 			if err != nil {
 				return err
 			}
@@ -95,6 +95,8 @@ func (c *cli) followEvents(ctx context.Context, cl *client.Client, q client.Even
 			return err
 		case m.Gap != nil:
 			fmt.Fprintf(c.stderr, "drey: events %d to %d are no longer in the journal\n", m.Gap.From, m.Gap.To)
+		case m.Hibernating:
+			fmt.Fprintln(c.stderr, "drey: the daemon has gone into hibernation; the next request wakes it")
 		case c.json:
 			fmt.Fprintf(c.stdout, "%s\n", m.Data)
 		default:

@@ -15,12 +15,13 @@ import (
 
 // Exit codes, the same for all commands (docs/design.md, section 9).
 const (
-	exitOK       = 0   // done, or so already
-	exitFailed   = 1   // failed, refused, or an id that is not there
-	exitUsage    = 2   // usage or configuration
-	exitNoDaemon = 3   // no daemon, and none could be started
-	exitLocked   = 4   // another daemon holds the lock
-	exitTimedOut = 124 // time over
+	exitOK        = 0   // done, or so already
+	exitFailed    = 1   // failed, refused, or an id that is not there
+	exitUsage     = 2   // usage or configuration
+	exitNoDaemon  = 3   // no daemon, and none could be started
+	exitLocked    = 4   // another daemon holds the lock
+	exitAttention = 5   // works, and wants attention (doctor)
+	exitTimedOut  = 124 // time over
 )
 
 // codeUsage is the code of an error about how a command was called.

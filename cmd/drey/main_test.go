@@ -13,7 +13,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"drey": dreyUnderTest})
+	testscript.Main(m, map[string]func(){"drey": dreyUnderTest, "ensure": ensureUnderTest})
 }
 
 // readyEnv names the address to which a drey under test tells that its doors

@@ -58,7 +58,7 @@ func (c *cli) onProvider(use, short, long, example string, do func(ctx context.C
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := interruptible(cmd.Context())
 			defer cancel()
-			cl, err := c.dial(ctx)
+			cl, err := c.ensureDaemon(ctx)
 			if err != nil {
 				return err
 			}
@@ -75,7 +75,7 @@ func (c *cli) completeProviders(cmd *cobra.Command, args []string, _ string) ([]
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	cl, err := c.dial(cmd.Context())
+	cl, err := c.look(cmd.Context())
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
@@ -98,7 +98,7 @@ func providerList(c *cli) *cobra.Command {
 		Example: "  drey provider list\n  drey provider list --json | jq '.providers[] | select(.state == \"EXCLUDED\")'",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cl, err := c.dial(cmd.Context())
+			cl, err := c.ensureDaemon(cmd.Context())
 			if err != nil {
 				return err
 			}

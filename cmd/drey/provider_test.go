@@ -127,6 +127,7 @@ func TestProviderCommands(t *testing.T) {
 }
 
 func TestProviderCommandsWithoutADaemon(t *testing.T) {
+	t.Setenv(noStartEnv, "1")
 	for _, args := range [][]string{{"provider", "list"}, {"provider", "restore", "a"}, {"why", "req_1"}, {"why", "provider", "a"}} {
 		_, errs := providerRun(t, append(args, "--home", t.TempDir()), exitNoDaemon)
 		if !strings.Contains(errs, "no daemon is running") {

@@ -25,6 +25,7 @@ type cli struct {
 
 	base     daemon.Options // what every daemon of this run starts from: the seam of tests
 	patience time.Duration  // how long a daemon that holds the home and is silent is waited for
+	exe      string         // the program that is started in the background; "" = this one: the seam of tests
 
 	home   string // --home; "" = $DREY_HOME, else ~/.drey
 	config string // --config; "" = $DREY_CONFIG, else drey.yaml in the home
@@ -71,7 +72,7 @@ down a chain of providers, local ones first; what breaks is passed over, and
 every step can be explained.
 
 Exit codes: 0 done; 1 failed; 2 usage or configuration; 3 no daemon; 4 another
-daemon holds the home; 124 time over.`,
+daemon holds the home; 5 works, and wants attention (doctor); 124 time over.`,
 		Example: `  drey serve                  find local models and keys, and serve them on http://127.0.0.1:3739
   drey demo                   watch a provider break and come back, without any model
   drey status                 what runs: providers, profiles, traffic
@@ -95,8 +96,8 @@ daemon holds the home; 124 time over.`,
 
 	root.SetHelpCommand(helpCommand())
 	root.AddCommand(
-		serveCommand(c), demoCommand(c), statusCommand(c), providerCommand(c), whyCommand(c), eventsCommand(c),
-		auditCommand(c), requestsCommand(c), configCommand(c), completionCommand(c), versionCommand(c),
+		serveCommand(c), upCommand(c), demoCommand(c), statusCommand(c), providerCommand(c), whyCommand(c), lifecycleCommand(c), doctorCommand(c), eventsCommand(c),
+		auditCommand(c), requestsCommand(c), configCommand(c), serviceCommand(c), completionCommand(c), versionCommand(c),
 	)
 	noFileNames(root)
 	return root

@@ -41,6 +41,7 @@ const patience = 30 * time.Second
 //	signal NAME                 send INT or TERM to what runs in the background
 //	json FILE, jsonlines FILE   it is one JSON object, or one per line
 //	occupy VAR                  listen on a free address and keep it in VAR
+//	free VAR                    keep a free address in VAR
 //	expand FILE                 put variables into a file
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -51,7 +52,7 @@ func TestScripts(t *testing.T) {
 		Setup:               setUpScript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exitsCmd, "ready": readyCmd, "http": httpCmd, "hang": hangCmd, "until": untilCmd, "soon": soonCmd, "signal": signalCmd,
-			"json": jsonCmd, "jsonlines": jsonLinesCmd, "occupy": occupyCmd, "expand": expandCmd,
+			"json": jsonCmd, "jsonlines": jsonLinesCmd, "occupy": occupyCmd, "free": freeCmd, "expand": expandCmd,
 		},
 	})
 }
@@ -70,7 +71,7 @@ func setUpScript(env *testscript.Env) error {
 	if err != nil {
 		return err
 	}
-	env.Defer(func() { os.RemoveAll(home) })
+	env.Defer(func() { stopUp(home); os.RemoveAll(home) })
 	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		return err
@@ -80,6 +81,7 @@ func setUpScript(env *testscript.Env) error {
 	env.Setenv("DREY_HOME", home)
 	env.Setenv("HOME", env.WorkDir)
 	env.Setenv("TZ", "UTC")
+	env.Setenv(noStartEnv, "1")               // a script that wants a daemon says so
 	env.Setenv("GORACE", "atexit_sleep_ms=0") // else each of many short runs ends with a second of waiting
 	env.Setenv(readyEnv, l.Addr().String())
 	return nil
@@ -252,6 +254,13 @@ func occupyCmd(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Defer(func() { l.Close() })
 	ts.Setenv(args[0], l.Addr().String())
+}
+
+func freeCmd(ts *testscript.TestScript, neg bool, args []string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Setenv(args[0], l.Addr().String())
+	ts.Check(l.Close())
 }
 
 func expandCmd(ts *testscript.TestScript, neg bool, args []string) {

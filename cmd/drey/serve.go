@@ -9,11 +9,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dreyhq/drey/internal/activation"
 	"github.com/dreyhq/drey/internal/daemon"
 )
 
 func serveCommand(c *cli) *cobra.Command {
-	return &cobra.Command{
+	var shadow bool
+	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve the gateway in this terminal",
 		Long: `Serve the gateway until it is stopped (Ctrl-C, SIGTERM).
@@ -27,7 +29,11 @@ It logs to standard error: lines for people on a terminal, JSON otherwise. With
 --json it prints one object on standard output when its doors are open (addr,
 pid, home, version), and logs JSON in any case.
 
-A second Ctrl-C cuts the answers that are still under way; it exits 1 then.`,
+A second Ctrl-C cuts the answers that are still under way; it exits 1 then.
+
+It takes over listeners that somebody keeps open for it (systemd, ` + "`drey up`" + `), and
+hibernates then: its process ends when nobody needs it, and the next connection
+brings it back. Started by hand it stays, and sleeps.`,
 		Example: `  drey serve
   ANTHROPIC_API_KEY=... DREY_ALLOW_PAID=1 drey serve
   drey serve --config ./drey.yaml`,
@@ -37,6 +43,10 @@ A second Ctrl-C cuts the answers that are still under way; it exits 1 then.`,
 			if err != nil {
 				return err
 			}
+			if opts.Inherited, err = activation.Take(); err != nil {
+				return err
+			}
+			opts.ShadowRun = shadow
 			stop := stopOnSignals(cmd.Context(), func() { os.Exit(exitFailed) })
 			defer stop.End()
 			opts.Level = new(slog.LevelVar)
@@ -57,6 +67,8 @@ A second Ctrl-C cuts the answers that are still under way; it exits 1 then.`,
 			return err
 		},
 	}
+	cmd.Flags().BoolVar(&shadow, "shadow-run", false, "go through all states of the lifecycle without ever ending the process")
+	return cmd
 }
 
 // announce tells a program when the doors are open.

@@ -16,6 +16,7 @@ import (
 	"github.com/dreyhq/drey"
 	"github.com/dreyhq/drey/internal/api"
 	"github.com/dreyhq/drey/internal/client"
+	"github.com/dreyhq/drey/internal/lifecycle"
 	"github.com/dreyhq/drey/internal/statedir"
 )
 
@@ -43,7 +44,7 @@ most.`,
 		Example: "  drey status\n  drey status --json | jq .providers",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cl, err := c.dial(cmd.Context())
+			cl, err := c.look(cmd.Context())
 			if codeOf(err) == client.CodeNoDaemon {
 				return c.notRunning()
 			}
@@ -170,6 +171,38 @@ func (c *cli) homePath() (string, error) {
 
 // dialAgain is how often a daemon that starts is looked for.
 const dialAgain = 50 * time.Millisecond
+
+// look is dial for commands that only look: they wake no daemon that hibernates,
+// and start none. An owner of the listeners would take a connection for a wish,
+// so nobody is asked where nobody holds the home, nor as long as its holder is
+// on the way into HIBERNATION or out of it.
+func (c *cli) look(ctx context.Context) (*client.Client, error) {
+	root, err := c.homePath()
+	if err != nil {
+		return nil, err
+	}
+	home := statedir.At(root)
+	if _, err := home.Socket(); err != nil {
+		return nil, err // nobody can have served it
+	}
+	for deadline := time.Now().Add(c.patience); time.Now().Before(deadline); {
+		if _, held, err := statedir.Locked(home.Lock()); err != nil || !held {
+			break
+		}
+		r, err := statedir.ReadLifecycle(home, time.Now())
+		if err != nil || r.State != lifecycle.Hibernation || r.ShadowRun {
+			return c.dial(ctx)
+		}
+		select {
+		case <-time.After(dialAgain):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return nil, &drey.Error{
+		Class: drey.Transport, Code: client.CodeNoDaemon, Err: errors.New("no daemon is running"), Hint: "start it with `drey serve` or `drey up`",
+	}
+}
 
 // dial connects to the daemon of the home. One that holds the home and does not
 // answer may be starting: it is waited for as long as the cli has patience.

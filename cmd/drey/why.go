@@ -28,7 +28,7 @@ what was done to mend it, and how it came back.`,
 		Args:              exactlyOneArg,
 		ValidArgsFunction: complete(),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cl, err := c.dial(cmd.Context())
+			cl, err := c.ensureDaemon(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -24,10 +24,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/activation"
+	"github.com/dreyhq/drey/internal/config"
 	"github.com/dreyhq/drey/internal/discover"
+	"github.com/dreyhq/drey/internal/dormancy"
 	"github.com/dreyhq/drey/internal/events"
 	"github.com/dreyhq/drey/internal/gateway"
 	"github.com/dreyhq/drey/internal/healing"
+	"github.com/dreyhq/drey/internal/lifecycle"
 	"github.com/dreyhq/drey/internal/redact"
 	"github.com/dreyhq/drey/internal/server"
 	"github.com/dreyhq/drey/internal/statedir"
@@ -54,6 +58,11 @@ type Options struct {
 	// Ready is called when the doors are open, with the address of the agents'
 	// API; nil = nobody is told.
 	Ready func(addr string)
+	// Inherited is what the process was started with; nil = nothing.
+	Inherited *activation.Inherited
+	// ShadowRun goes through all states without ever ending the process, as
+	// lifecycle.shadow_run does.
+	ShadowRun bool
 
 	// Look finds providers where there is no configuration; nil = on this
 	// machine and in the environment. Demo plays demo:
@@ -70,14 +79,8 @@ type Options struct {
 type seams struct {
 	addr                  string // instead of listen.addr
 	lockWait, drain, look time.Duration
+	refuse                time.Duration // instead of refuseFor
 }
-
-// The times of a start and a stop. Source: the lifecycle contract §9, the defaults of
-// lock_wait and drain_timeout.
-const (
-	lockWait     = 2 * time.Second
-	drainTimeout = 20 * time.Second
-)
 
 // Daemon is a running drey. What it is made of is fixed at the start; conf is
 // swapped by reloads, which take turns by reloading.
@@ -102,6 +105,13 @@ type Daemon struct {
 
 	scraped http.Handler // answers /metrics
 
+	record    *statedir.Lifecycle // the owner's alone, from its Boot on
+	owner     *dormancy.Owner
+	homeWatch *statedir.HomeWatch
+	sleep     *sleepMetrics
+	rests     chan lifecycle.State // holds one: the state that providers do not know of yet
+	state     atomic.Uint32        // lifecycle.State
+
 	tcp, unix, scrape net.Listener // scrape is nil without telemetry.metrics_listen
 
 	hup     chan os.Signal // asks for a reload
@@ -115,22 +125,25 @@ type Daemon struct {
 	ballast []byte // kept for the collector's pace; see newBallast
 }
 
-// Run starts a daemon, serves until ctx ends, and stops it in order. Errors
-// before the doors are open are about the configuration (Code "config"), the
-// lock ("locked") or this machine.
+// Run starts a daemon, serves until ctx ends or it hibernates, and stops it in
+// order. Errors before the doors are open are about the configuration (Code
+// "config"), the lock ("locked") or this machine; under inherited listeners
+// they are told to those who wait there before Run returns.
 func Run(ctx context.Context, o Options) error {
 	d, err := boot(ctx, o)
 	if err != nil {
+		refuseWaiting(ctx, o, err)
 		return err
 	}
 	return d.serve(ctx)
 }
 
-// boot builds everything, in the one order: umask, lock, configuration,
-// listeners, store. What it has built when it fails is undone.
+// boot builds everything, in the one order: umask, lock, configuration, record,
+// listeners, store, lifecycle (the lifecycle contract §7.1). What it has built
+// when it fails is undone; what was inherited stays.
 func boot(ctx context.Context, o Options) (_ *Daemon, err error) {
 	restrictUmask()
-	d := &Daemon{opts: o, started: time.Now(), log: slog.New(slog.DiscardHandler), hup: make(chan os.Signal, 1), strange: make(chan struct{}, 1), ballast: newBallast()}
+	d := &Daemon{opts: o, started: time.Now(), log: slog.New(slog.DiscardHandler), hup: make(chan os.Signal, 1), strange: make(chan struct{}, 1), rests: make(chan lifecycle.State, 1), ballast: newBallast()}
 	d.redactor.Store(redact.New())
 	if o.Log != nil {
 		d.log = slog.New(&redacting{o.Log.Handler(), d.redactString})
@@ -147,22 +160,25 @@ func boot(ctx context.Context, o Options) (_ *Daemon, err error) {
 	if d.home, err = statedir.Open(o.Home); err != nil {
 		return nil, fmt.Errorf("make the home: %w", err)
 	}
-	if d.lock, err = statedir.WaitLock(ctx, d.home.Lock(), cmp.Or(o.test.lockWait, lockWait)); err != nil {
+	d.loader = newLoader(o, d.home)
+	if d.lock, err = statedir.WaitLock(ctx, d.home.Lock(), orElse(o.test.lockWait, d.loader.lockWait())); err != nil {
 		return nil, lockError(err)
 	}
 	undo = append(undo, d.lock.Release)
 
-	d.loader = newLoader(o, d.home)
 	d.loader.redact = d.redactString
 	gen, err := d.loader.load(ctx)
 	if err != nil {
+		return nil, err
+	}
+	d.loader.pinned = gen.file
+	if err := d.openRecord(); err != nil {
 		return nil, err
 	}
 	if err := d.listen(gen); err != nil {
 		return nil, err
 	}
 	undo = append(undo, d.closeListeners)
-	d.loader.pinned = gen.file
 	d.know(gen)
 	d.adopt(gen)
 
@@ -176,9 +192,14 @@ func boot(ctx context.Context, o Options) (_ *Daemon, err error) {
 		}
 		_ = d.store.Close() // the first error is the one to tell
 	})
+	if d.homeWatch, err = statedir.WatchHome(context.WithoutCancel(ctx), d.home); err != nil {
+		return nil, err
+	}
+	undo = append(undo, d.homeWatch.Close)
 	if err := d.build(ctx, gen); err != nil {
 		return nil, err
 	}
+	d.wakeUp()
 	// From here on the signal is a request and not the end of the process.
 	signal.Notify(d.hup, syscall.SIGHUP)
 	return d, nil
@@ -196,6 +217,7 @@ func (d *Daemon) build(ctx context.Context, gen *generation) error {
 	registry := prometheus.NewRegistry()
 	d.metrics = gateway.NewMetrics(registry)
 	d.healed = healing.NewMetrics(registry)
+	d.sleep = newSleepMetrics(registry)
 	if err := d.restore(ctx); err != nil {
 		return err
 	}
@@ -227,6 +249,7 @@ func (d *Daemon) build(ctx context.Context, gen *generation) error {
 	if err != nil {
 		return configError(err)
 	}
+	d.owner = d.newOwner(ctx, gen)
 	registry.MustRegister(&collector{d})
 	d.scraped = promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelWarn)})
 	var metrics http.Handler
@@ -235,7 +258,7 @@ func (d *Daemon) build(ctx context.Context, gen *generation) error {
 	}
 	d.server = server.New(server.Config{
 		Version: d.opts.Version, Gateway: d.gateway, Daemon: d, Journal: d.store, Rows: d.store, Bus: d.bus,
-		Healer:  d.healer(),
+		Healer: d.healer(), Lifecycle: sleeper{d}, Begin: d.owner.Begin, Idle: idleConnection(&gen.file.Lifecycle),
 		Metrics: metrics, Redact: d.redactBytes, Log: d.log, Doors: gen.doors,
 	})
 	return nil
@@ -279,38 +302,52 @@ func (d *Daemon) restore(ctx context.Context) error {
 	return nil
 }
 
-// listen binds the doors.
-func (d *Daemon) listen(gen *generation) error {
-	var err error
-	addr := cmp.Or(d.opts.test.addr, gen.file.Listen.Addr)
-	if d.tcp, err = net.Listen("tcp", addr); err != nil {
-		return d.listenError("listen.addr", addr, err)
-	}
+// listen binds the doors that were not inherited.
+func (d *Daemon) listen(gen *generation) (err error) {
 	defer func() {
 		if err != nil {
 			d.closeListeners()
 		}
 	}()
-	path, err := d.home.Socket()
-	if err != nil {
-		return configError(err)
+	in := d.inherit()
+	if d.tcp, d.unix, d.scrape = in.Gateway, in.Control, in.Metrics; d.tcp == nil {
+		addr := cmp.Or(d.opts.test.addr, gen.file.Listen.Addr)
+		if d.tcp, err = net.Listen("tcp", addr); err != nil {
+			return d.listenError("listen.addr", addr, err)
+		}
 	}
-	// We hold the lock, so a socket that is there has been left behind.
-	if err = os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("replace the old control socket: %w", err)
+	if d.unix == nil {
+		if d.unix, err = d.listenControl(); err != nil {
+			return err
+		}
 	}
-	if d.unix, err = net.Listen("unix", path); err != nil {
-		return fmt.Errorf("listen on the control socket: %w", err)
-	}
-	if err = os.Chmod(path, 0o600); err != nil {
-		return fmt.Errorf("protect the control socket: %w", err)
-	}
-	if addr := gen.file.Telemetry.MetricsListen; addr != "" {
+	if addr := gen.file.Telemetry.MetricsListen; addr != "" && d.scrape == nil {
 		if d.scrape, err = net.Listen("tcp", addr); err != nil {
 			return d.listenError("telemetry.metrics_listen", addr, err)
 		}
 	}
 	return nil
+}
+
+// listenControl binds the control socket.
+func (d *Daemon) listenControl() (net.Listener, error) {
+	path, err := d.home.Socket()
+	if err != nil {
+		return nil, configError(err)
+	}
+	// We hold the lock, so a socket that is there has been left behind.
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("replace the old control socket: %w", err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listen on the control socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		_ = l.Close() // nothing has been accepted from it
+		return nil, fmt.Errorf("protect the control socket: %w", err)
+	}
+	return l, nil
 }
 
 // listenError says what to do about an address that cannot be had.
@@ -322,9 +359,11 @@ func (d *Daemon) listenError(key, addr string, err error) error {
 	return &drey.Error{Class: drey.Internal, Op: "listen on " + addr, Err: err, Hint: hint}
 }
 
+// closeListeners closes those that are drey's own.
 func (d *Daemon) closeListeners() {
+	in := d.inherit()
 	for _, l := range []net.Listener{d.tcp, d.unix, d.scrape} {
-		if l != nil {
+		if l != nil && l != in.Gateway && l != in.Control && l != in.Metrics {
 			_ = l.Close() // nothing has been accepted from it
 		}
 	}
@@ -334,7 +373,31 @@ func (d *Daemon) closeListeners() {
 // stop, and the next one reads what is true.
 func (d *Daemon) fatal(err error) {
 	d.log.Error("store-unsettled", "error", err)
+	told := make(chan struct{})
+	go func() {
+		d.owner.Note(lifecycle.DaemonStopped(time.Now(), os.Getpid(), "error"))
+		close(told)
+	}()
+	select {
+	case <-told:
+	case <-time.After(time.Second): // the disk that failed the store may hold this too
+	}
 	os.Exit(1)
+}
+
+// orElse is a time of a test, where there is one.
+func orElse(test, real time.Duration) time.Duration {
+	if test != 0 {
+		return test
+	}
+	return real
+}
+
+// idleConnection is how long a connection without a request is kept: short
+// enough that none is left when the process ends because nobody is there.
+// Source: the lifecycle contract §7.5.
+func idleConnection(l *config.Lifecycle) time.Duration {
+	return min(2*time.Minute, l.DrowsyAfter.D()/2)
 }
 
 func lockError(err error) error {

@@ -89,6 +89,17 @@ func (l *loader) named() bool {
 	return l.opts.Config != "" || env != ""
 }
 
+// lockWait is how long a start waits for a predecessor. The file is read for
+// it before it counts; whatever is wrong with it is told when it does.
+func (l *loader) lockWait() time.Duration {
+	if data, err := os.ReadFile(l.path()); err == nil {
+		if f, _, err := config.Parse(l.path(), data, config.Options{Env: l.env, Home: l.userHome}); err == nil {
+			return f.Lifecycle.LockWait.D()
+		}
+	}
+	return config.Default().Lifecycle.LockWait.D()
+}
+
 // load builds a whole generation and checks it, without touching anything.
 func (l *loader) load(ctx context.Context) (*generation, error) {
 	gen := &generation{at: time.Now(), source: l.path()}
@@ -145,6 +156,7 @@ func (l *loader) pin(gen *generation) {
 	level := now.Logs.Level
 	now.Listen, now.Store, now.Logs, now.Telemetry = was.Listen, was.Store, was.Logs, was.Telemetry
 	now.Logs.Level = level
+	now.Lifecycle.ShadowRun, now.Lifecycle.LockWait = was.Lifecycle.ShadowRun, was.Lifecycle.LockWait
 	gen.file = &now
 }
 

@@ -44,6 +44,7 @@ func (d *Daemon) Reload(ctx context.Context) (api.Reload, error) {
 	d.keeper.Apply(gen.healing)
 	d.adopt(gen)
 	d.server.SetDoors(gen.doors)
+	d.owner.SetPolicy(d.policyOf(&gen.file.Lifecycle))
 	d.loaded(gen)
 	select {
 	case d.strange <- struct{}{}:

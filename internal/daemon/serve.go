@@ -1,16 +1,19 @@
 package daemon
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
 	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/activation"
+	"github.com/dreyhq/drey/internal/dormancy"
+	"github.com/dreyhq/drey/internal/lifecycle"
 	"github.com/dreyhq/drey/internal/server"
 	"github.com/dreyhq/drey/internal/statedir"
 )
@@ -47,53 +50,82 @@ func (l *layer) stop() {
 	l.wg.Wait()
 }
 
-// serve runs what boot has built until ctx ends or a part fails, and then stops
-// it: doors, work, state, last event, store, logs.
+// hibernateWithin is how long the process may take to end behind the point of
+// no return. Source: the lifecycle contract §7.5.
+const hibernateWithin = 5 * time.Second
+
+// serve runs what boot has built until ctx ends, the daemon hibernates or a part
+// fails, and then stops it: doors, work, state, last event, store, logs.
 func (d *Daemon) serve(ctx context.Context) error {
 	failed := make(chan error, 1)
-	doors, chores, keepers, books, writers, logs := newLayer(), newLayer(), newLayer(), newLayer(), newLayer(), newLayer()
+	hibernated := make(chan struct{})
+	doors, chores, sleepers, keepers, books, writers, logs := newLayer(), newLayer(), newLayer(), newLayer(), newLayer(), newLayer(), newLayer()
 	for _, l := range d.logs() {
 		logs.run(failed, l.Serve)
 	}
 	writers.run(failed, d.bus.Serve)
 	books.run(failed, d.ledger.Serve)
 	keepers.run(failed, d.keeper.Serve)
+	sleepers.run(failed, func(ctx context.Context) error {
+		err := d.owner.Serve(ctx)
+		if errors.Is(err, dormancy.ErrHibernated) {
+			close(hibernated)
+			return nil
+		}
+		return err
+	})
 	doors.run(failed, func(ctx context.Context) error {
 		return d.server.Serve(ctx, []net.Listener{d.tcp}, []net.Listener{d.unix})
 	})
 	if d.scrape != nil {
 		doors.run(failed, d.serveMetrics)
 	}
-	chores.run(failed, d.watch)
-	chores.run(failed, d.learn)
+	for _, chore := range []func(context.Context) error{d.watch, d.learn, d.rest, d.mind, d.tidy} {
+		chores.run(failed, chore)
+	}
 
 	d.emit(drey.Info, "drey-startup", drey.F("version", d.opts.Version), drey.F("addr", d.tcp.Addr().String()))
 	d.loaded(d.conf.Load())
 	d.banner()
+	d.tellManager(activation.Ready)
 	if d.opts.Ready != nil {
 		d.opts.Ready(d.tcp.Addr().String())
 	}
 
 	var err error
-	reason := "signal"
+	reason, hurried := "signal", false
 	select {
 	case <-ctx.Done():
+	case <-hibernated:
+		reason = "hibernation"
+		defer time.AfterFunc(hibernateWithin, func() { os.Exit(0) }).Stop()
 	case err = <-failed:
 		reason = "error"
 		d.log.Error("part-failed", "error", err)
 	}
 
+	d.tellManager(activation.Stopping)
 	chores.cancel() // and waited for behind closed doors
-	hurried := d.drain()
+	if reason == "hibernation" {
+		d.server.Farewell() // everything else has been closed on the way
+	} else {
+		sleepers.stop()
+		hurried = d.drain()
+	}
 	chores.stop()
 	doors.stop()
+	sleepers.stop()
 	keepers.stop() // health is saved, processes are stopped
 	books.stop()   // requests are written down, sums are saved
 	d.gateway.Close()
 	d.emit(drey.Info, "drey-shutdown", drey.F("reason", reason))
 	writers.stop() // the last event is journaled and in the audit log
+	d.homeWatch.Close()
 	if cerr := d.store.Close(); cerr != nil {
 		err = errors.Join(err, cerr)
+	}
+	if aerr := d.record.Append(lifecycle.DaemonStopped(time.Now(), os.Getpid(), reason)); aerr != nil {
+		d.log.Warn("lifecycle-log-not-written", "error", aerr)
 	}
 	logs.stop()
 	for _, l := range d.logs() {
@@ -105,6 +137,13 @@ func (d *Daemon) serve(ctx context.Context) error {
 		return errors.Join(err, errHurried)
 	}
 	return err
+}
+
+// tellManager tells the service manager something, if there is one that asks.
+func (d *Daemon) tellManager(tell func() error) {
+	if err := tell(); err != nil {
+		d.log.Warn("manager-not-told", "error", err)
+	}
 }
 
 // logs are the logs that are on.
@@ -121,11 +160,11 @@ func (d *Daemon) logs() []*statedir.Log {
 // errHurried says that answers were cut because the stop was asked for twice.
 var errHurried = &drey.Error{Op: "stop", Err: errors.New("answers under way were cut, because the stop was asked for twice")}
 
-// drain closes the doors and lets answers under way end, for drainTimeout at
-// most; what is left then is cut, and told so. It reports whether somebody was
+// drain closes the doors and lets answers under way end, for the configured
+// time at most; what is left then is cut, and told so. It reports whether somebody was
 // in a hurry.
 func (d *Daemon) drain() (hurried bool) {
-	most := cmp.Or(d.opts.test.drain, drainTimeout)
+	most := orElse(d.opts.test.drain, d.conf.Load().file.Lifecycle.DrainTimeout.D())
 	ctx, cancel := context.WithTimeout(context.Background(), most)
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -144,6 +183,10 @@ func (d *Daemon) drain() (hurried bool) {
 	if err := d.server.Drain(ctx); err != nil {
 		d.log.Warn("drain-ended", "error", err)
 		d.server.Cancel(server.ErrDraining)
+		return !errors.Is(ctx.Err(), context.DeadlineExceeded)
+	}
+	if err := d.keeper.AwaitRestarts(ctx); err != nil { // they get what is left of the time
+		d.log.Warn("restart-cut", "error", err)
 		return !errors.Is(ctx.Err(), context.DeadlineExceeded)
 	}
 	return false

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dreyhq/drey"
 	"github.com/dreyhq/drey/internal/api"
+	"github.com/dreyhq/drey/internal/lifecycle"
 	"github.com/dreyhq/drey/internal/server"
 )
 
@@ -21,7 +22,7 @@ func (d *Daemon) Status(ctx context.Context) (api.Status, error) {
 		return api.Status{}, err
 	}
 	s := api.Status{
-		Version: d.opts.Version, PID: os.Getpid(), State: "WAKE",
+		Version: d.opts.Version, PID: os.Getpid(), State: lifecycle.State(d.state.Load()).String(),
 		StartedAt: drey.FormatTime(d.started), UptimeS: int64(time.Since(d.started).Seconds()),
 		Listen: []string{d.tcp.Addr().String()}, Socket: d.unix.Addr().String(),
 		Home: d.home.Root(), Config: gen.source, AllowPaid: gen.settings.AllowPaid, DefaultProfile: d.gateway.DefaultProfile(),
@@ -54,9 +55,12 @@ func (d *Daemon) dropped() uint64 {
 	return n
 }
 
+// machineDaemon is whose events those of the process are.
+const machineDaemon = "daemon"
+
 // emit journals an event of the daemon's own.
 func (d *Daemon) emit(level drey.Level, name string, fields ...drey.Field) {
-	d.bus.Emit(drey.Event{At: time.Now(), Name: name, Level: level, Machine: "daemon", Fields: fields})
+	d.bus.Emit(drey.Event{At: time.Now(), Name: name, Level: level, Machine: machineDaemon, Fields: fields})
 }
 
 // collector tells Prometheus what is known without counting.
@@ -70,7 +74,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{descBuild, descDropped, descReady} {
+	for _, desc := range []*prometheus.Desc{descBuild, descDropped, descReady, descCycleAge, descWorkless} {
 		ch <- desc
 	}
 }
@@ -82,6 +86,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(descBuild, 1, c.d.opts.Version, runtime.Version())
 	ch <- prometheus.MustNewConstMetric(descDropped, prometheus.CounterValue, float64(c.d.dropped()))
+	r := c.d.owner.Status().Record
+	gauge(descWorkless, float64(r.WorklessWakes))
+	if r.LastCycle != nil {
+		gauge(descCycleAge, max(0, time.Since(r.LastCycle.CompletedAt).Seconds()))
+	}
 	for _, p := range c.d.gateway.Profiles() {
 		ready := 0.0
 		if p.Ready {

@@ -106,11 +106,13 @@ func (d *Daemon) learn(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-learn.C:
-			ask()
+			if d.awake() {
+				ask()
+			}
 		case <-d.strange:
 			ask()
 		case <-look.C:
-			if !d.conf.Load().looking || !hasLocal(d.loader.find(ctx)) || ctx.Err() != nil {
+			if !d.awake() || !d.conf.Load().looking || !hasLocal(d.loader.find(ctx)) || ctx.Err() != nil {
 				continue
 			}
 			if _, err := d.Reload(ctx); err == nil {

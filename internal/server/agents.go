@@ -95,6 +95,7 @@ func (v *visit) isControl() bool {
 
 // elsewhere serves the paths that are in no hurry.
 func (s *Server) elsewhere(v *visit) {
+	s.visitors.note(v.at, v.r.RemoteAddr, v.r.Method, v.r.URL.Path, v.r.UserAgent())
 	switch p := v.path; {
 	case p == "/":
 		s.front(v)

@@ -54,6 +54,10 @@ func (s *Server) lifecycleRoutes(a huma.API) {
 		})
 	huma.Register(a, act(http.MethodPost, "hibernate", "lifecycle-hibernate", "Put the daemon to sleep and end its process; the next request starts it"),
 		func(ctx context.Context, _ *nothing) (*answer[api.Slept], error) {
+			// The doors wait for whoever is under way, and this one waits for
+			// the doors.
+			s.conns.active.add(-1)
+			defer s.conns.active.add(1)
 			v, err := l.Hibernate(ctx)
 			return answered(s, "lifecycle hibernate", v, err)
 		})

@@ -113,6 +113,7 @@ type Server struct {
 	gate     gate // requests of agents that are under way
 	handlers gate // whatever runs, behind any door
 	conns    connections
+	visitors visitors
 
 	pausing   sync.Mutex // guards listeners, and lets one pause at a time
 	listeners []*pausable
