@@ -1,7 +1,7 @@
-// Command e2e lets Claude Code, headless, complete a tool-using task through
-// drey in front of scripted providers, once per scenario, and checks what the
-// agent said, what the providers saw and what drey wrote down. e2e/run installs
-// the client and starts it.
+// Command e2e lets Claude Code and Codex, headless, complete a tool-using task
+// through drey in front of scripted providers, once per scenario, and checks what
+// the agent said, what the providers saw and what drey wrote down. e2e/run
+// installs the clients and starts it.
 package main
 
 import (
@@ -23,24 +23,22 @@ const scenarioTime = 2 * time.Minute
 
 func main() {
 	drey := flag.String("drey", "bin/drey", "the daemon under test")
-	claude := flag.String("claude", "", "the Claude Code executable")
+	flag.StringVar(&claudeCode.exe, "claude", "", "the Claude Code executable")
+	flag.StringVar(&codex.exe, "codex", "", "the Codex executable")
 	keep := flag.Bool("keep", false, "leave the directories of the scenarios in place")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *drey, *claude, *keep); err != nil {
+	if err := run(ctx, *drey, []agent{claudeCode, codex}, *keep); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		os.Exit(1)
 	}
 }
 
-// run plays every scenario, the others too when one fails.
-func run(ctx context.Context, drey, claude string, keep bool) error {
+// run plays every scenario with every agent, the others too when one fails.
+func run(ctx context.Context, drey string, agents []agent, keep bool) error {
 	drey, err := filepath.Abs(drey)
 	if err != nil {
-		return err
-	}
-	if claude, err = filepath.Abs(claude); err != nil {
 		return err
 	}
 	// Short, since the control socket's path may have some hundred bytes only.
@@ -53,25 +51,37 @@ func run(ctx context.Context, drey, claude string, keep bool) error {
 	} else {
 		defer os.RemoveAll(root)
 	}
-	failed := 0
-	for _, s := range scenarios {
-		if ctx.Err() != nil {
-			return errors.New("interrupted")
-		}
-		began := time.Now()
-		log, err := s.play(ctx, drey, claude, filepath.Join(root, s.name))
-		took := time.Since(began).Round(10 * time.Millisecond)
-		if err == nil {
-			fmt.Printf("ok    %-14s %6s  %s\n", s.name, took, s.tells)
+	failed, played := 0, 0
+	for _, a := range agents {
+		if a.exe == "" {
 			continue
 		}
-		failed++
-		fmt.Printf("FAIL  %-14s %6s  %s\n", s.name, took, s.tells)
-		fmt.Println(indent(err.Error()))
-		fmt.Println(indent(log))
+		if a.exe, err = filepath.Abs(a.exe); err != nil {
+			return err
+		}
+		for _, s := range scenarios {
+			if ctx.Err() != nil {
+				return errors.New("interrupted")
+			}
+			played++
+			began := time.Now()
+			log, err := s.play(ctx, drey, a, filepath.Join(root, a.name+"-"+s.name))
+			took := time.Since(began).Round(10 * time.Millisecond)
+			if err == nil {
+				fmt.Printf("ok    %-7s %-15s %6s  %s\n", a.name, s.name, took, s.tells)
+				continue
+			}
+			failed++
+			fmt.Printf("FAIL  %-7s %-15s %6s  %s\n", a.name, s.name, took, s.tells)
+			fmt.Println(indent(err.Error()))
+			fmt.Println(indent(log))
+		}
 	}
-	if failed > 0 {
-		return fmt.Errorf("%d of %d scenarios failed", failed, len(scenarios))
+	switch {
+	case played == 0:
+		return errors.New("no agent was named; e2e/run installs and names them")
+	case failed > 0:
+		return fmt.Errorf("%d of %d scenarios failed", failed, played)
 	}
 	return nil
 }

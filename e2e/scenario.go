@@ -3,8 +3,10 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/dreyhq/drey/internal/fake"
 )
@@ -27,7 +29,10 @@ type scenario struct {
 
 	// Calls with tools that each provider must have seen.
 	firstSees, secondSees int
-	// The attempts of each request of the task: provider:class.
+	// Answers that break off after their first content, which the agent asks for
+	// again by itself, streamed or not.
+	again int
+	// The attempts of each other request of the task: provider:class.
 	attempts []string
 }
 
@@ -39,8 +44,14 @@ type provider struct {
 
 var scenarios = []scenario{
 	{
-		name: "one-provider", tells: "a task of two turns with a tool, on another wire than the agent's",
+		name: "chat", tells: "a task of two turns with a tool, in front of a provider of the Chat wire",
 		first: provider{"openai", works}, second: provider{"anthropic", works},
+		firstSees: 2, secondSees: 0,
+		attempts: []string{"first:ok", "first:ok"},
+	},
+	{
+		name: "messages", tells: "the same in front of a provider of the Messages wire",
+		first: provider{"anthropic", works}, second: provider{"openai", works},
 		firstSees: 2, secondSees: 0,
 		attempts: []string{"first:ok", "first:ok"},
 	},
@@ -56,13 +67,23 @@ var scenarios = []scenario{
 		firstSees: 2, secondSees: 2,
 		attempts: []string{"first:bad_output second:ok", "first:bad_output second:ok"},
 	},
+	{
+		name: "dies-mid-stream", tells: "the first provider dies in the middle of an answer, the agent hears it and the second completes",
+		first: provider{"openai", breaks}, second: provider{"anthropic", works},
+		firstSees: 3, secondSees: 2, again: 1,
+		attempts: []string{"first:server second:ok", "first:server second:ok"},
+	},
 }
 
 // works asks for the tool, and answers with what the tool said.
 func works(_ int, r fake.Request) fake.Behaviour {
 	if !r.HasResult {
-		args, _ := json.Marshal(map[string]string{"command": command, "description": "Compute and keep a number"})
-		return fake.CallTools(fake.ToolCall{Name: "Bash", Args: string(args)})
+		if slices.Contains(r.Tools, "Bash") {
+			args, _ := json.Marshal(map[string]string{"command": command, "description": "Compute and keep a number"})
+			return fake.CallTools(fake.ToolCall{Name: "Bash", Args: string(args)})
+		}
+		args, _ := json.Marshal(map[string]string{"cmd": command}) // Codex's
+		return fake.CallTools(fake.ToolCall{Name: "exec_command", Args: string(args)})
 	}
 	return fake.Text(answer + toolResult(r.Body))
 }
@@ -77,6 +98,14 @@ func dies(n int, r fake.Request) fake.Behaviour {
 
 // cuts sends the opening frame of a stream, and nothing more.
 func cuts(n int, r fake.Request) fake.Behaviour { return works(n, r).CutAfter(1, fake.RST) }
+
+// breaks dies in the middle of its first answer, and does not come back.
+func breaks(n int, _ fake.Request) fake.Behaviour {
+	if n > 1 {
+		return fake.ServerError()
+	}
+	return fake.Text("I begin to think about what I could").CutAfter(5, fake.RST).Gap(20 * time.Millisecond)
+}
 
 // script plays a provider's turns, which are the calls that declare tools. An
 // agent may ask besides for such things as a title; that is no part of the

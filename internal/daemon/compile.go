@@ -65,7 +65,7 @@ func (c *compiler) provider(p *config.Provider) (gateway.Provider, error) {
 		Can:   abilities(p.Capabilities),
 		Cache: p.Capabilities.Cache.Or(false), ReasoningBack: p.Capabilities.ReasoningHistory.Or(false),
 		QueueWait:    p.Limits.QueueWait.D(),
-		MaxTokensKey: maxTokensKey(p), AppendSystem: p.AppendSystem, Drop: p.DropFields,
+		MaxTokensKey: maxTokensKey(p), Responses: p.Responses, AppendSystem: p.AppendSystem, Drop: p.DropFields,
 	}
 	if p.Process != nil {
 		out.QueueWait = p.Process.QueueWait.D() // its limit is the process's queue

@@ -7,6 +7,7 @@ import (
 	"github.com/dreyhq/drey"
 	"github.com/dreyhq/drey/internal/upstream"
 	"github.com/dreyhq/drey/internal/wire"
+	"github.com/dreyhq/drey/internal/wire/openai"
 )
 
 // relay returns what turns the provider's stream into the caller's.
@@ -14,13 +15,13 @@ func (x *exchange) relay(a *attempt) wire.Relay {
 	if a.same {
 		return wire.Pass(x.codec.NewObserver(wire.ObserverOptions{HideUsage: !x.head.WantUsage}), x.codec.EndMark())
 	}
-	return wire.Translate(a.codec.NewDecoder(), x.encoder(), wire.NewBack(x.decoded, a.encoded))
+	return wire.Translate(a.codec.NewDecoder(), x.encoder(a), wire.NewBack(x.decoded, a.encoded))
 }
 
-func (x *exchange) encoder() wire.Encoder {
+func (x *exchange) encoder(a *attempt) wire.Encoder {
 	return x.codec.NewEncoder(wire.EncoderOptions{
 		ID: x.answerID(), Model: x.head.Model, Created: x.req.At.Unix(),
-		WantUsage: x.head.WantUsage, InputTokens: x.head.Tokens,
+		WantUsage: x.head.WantUsage, InputTokens: x.head.Tokens, Signed: a.same,
 	})
 }
 
@@ -43,6 +44,14 @@ func (x *exchange) whole(a *attempt, body []byte) result {
 		res.report(rep)
 		if rep.Usage == nil && !rep.Empty {
 			res.contents = estimate(a.codec, body)
+		}
+		if x.embeds {
+			if body, err = openai.PackEmbeddings(x.req.Body, body); err != nil {
+				return x.broken(res, err)
+			}
+			if res.usage.Estimated {
+				res.usage.Input = x.head.Tokens
+			}
 		}
 		return x.deliver(a, res, body, rep.Empty)
 	}
@@ -97,7 +106,7 @@ func (x *exchange) play(a *attempt, body []byte) result {
 		wire.NewBack(x.decoded, a.encoded).Response(r)
 	}
 	res.report(reportOf(r))
-	enc := x.encoder()
+	enc := x.encoder(a)
 	var out []byte
 	for _, ev := range wire.Play(nil, r) {
 		out = enc.Encode(out, ev)

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/dreyhq/drey"
@@ -24,19 +25,32 @@ type attempt struct {
 	encoded  *wire.Encoded // across wires
 }
 
-var paths = map[drey.Wire]string{drey.WireAnthropic: "/messages", drey.WireChat: "/chat/completions"}
+var paths = map[drey.Wire]string{
+	drey.WireAnthropic: "/messages", drey.WireChat: "/chat/completions", drey.WireResponses: "/responses",
+}
+
+// speaks reports whether the provider takes requests of a wire as they are.
+func (p *Provider) speaks(w drey.Wire) bool {
+	return p.Wire == w || w == drey.WireResponses && p.Responses && p.Wire == drey.WireChat
+}
 
 // try performs one attempt and tells how it ended.
 func (x *exchange) try(ctx context.Context, l *lane) result {
 	a := &attempt{lane: l, start: time.Now(), codec: codecs[l.p.Wire]}
-	a.same = l.p.Wire == x.req.Wire
+	if a.same = l.p.speaks(x.req.Wire); a.same {
+		a.codec = x.codec
+	}
 	a.streamed = x.head.Stream || (!a.same && l.p.Price == drey.Local)
 	body, err := x.body(a)
 	if err != nil {
 		return x.refusedHere(err)
 	}
+	path := paths[a.codec.Wire()]
+	if x.embeds {
+		path = embeddingsPath
+	}
 	call := upstream.Call{
-		Path: paths[l.p.Wire], Body: body, Header: x.req.Header, CallerKey: x.req.Key.Secret, Stream: a.streamed, Port: x.pass.Port,
+		Path: path, Body: body, Header: x.req.Header, CallerKey: x.req.Key.Secret, Stream: a.streamed, Port: x.pass.Port,
 	}
 	if a.same {
 		call.Query = x.req.Query
@@ -55,7 +69,7 @@ func (x *exchange) try(ctx context.Context, l *lane) result {
 	ans, err := l.up.Do(ctx, call)
 	x.waited += time.Since(asked)
 	if err != nil {
-		return x.failed(err)
+		return x.cannotEmbed(x.failed(err))
 	}
 	switch {
 	case ans.Stream != nil && x.head.Stream:
@@ -79,9 +93,15 @@ func (x *exchange) failed(err error) result {
 }
 
 // refusedHere is the result where a request cannot be told to this provider at
-// all: that is the caller's affair, and no other wire would take it either.
+// all: that is the caller's affair. No other provider would take it either,
+// except one that speaks the caller's own wire.
 func (x *exchange) refusedHere(err error) result {
-	return result{verdict: route.Verdict{Class: drey.Caller, Status: 400, Text: err.Error()}}
+	v := route.Verdict{Class: drey.Caller, Status: 400, Text: err.Error()}
+	if slices.ContainsFunc(x.chain.lanes, func(l *lane) bool { return l.p.speaks(x.req.Wire) }) {
+		v.Sub = route.Unsupported
+	}
+	x.untold = v
+	return result{verdict: v}
 }
 
 // body builds the request in the provider's wire.
@@ -119,6 +139,7 @@ func (x *exchange) body(a *attempt) (*wire.Body, error) {
 		return nil, err
 	}
 	a.encoded = enc
+	x.notes(p.ID, x.decoded.Notes)
 	x.notes(p.ID, enc.Notes)
 	return wire.NewBody(enc.Body), nil
 }

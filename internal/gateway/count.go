@@ -30,7 +30,7 @@ func (g *Gateway) CountTokens(ctx context.Context, w http.ResponseWriter, r *Req
 	codec := codecs[r.Wire]
 	head, choice, refusal := g.choose(gen, codec, r)
 	if refusal == nil {
-		refusal = countable(r.Body, head)
+		refusal = countable(r, head)
 	}
 	if refusal != nil {
 		Refuse(w, r.Wire, r.ID, refusal)
@@ -53,16 +53,25 @@ func (g *Gateway) CountTokens(ctx context.Context, w http.ResponseWriter, r *Req
 		h["X-Drey-Provider"] = []string{string(from)}
 	}
 	body := []byte(`{"input_tokens":` + strconv.Itoa(n) + `}`)
+	if r.Wire == drey.WireResponses {
+		body = []byte(`{"object":"response.input_tokens","input_tokens":` + strconv.Itoa(n) + `}`)
+	}
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	_, _ = w.Write(body) // a caller that is gone has no use for it
 }
 
 // countable refuses what no provider could count.
-func countable(body []byte, head wire.Head) *Refusal {
+func countable(r *Request, head wire.Head) *Refusal {
 	if head.Model == "" {
 		return &Refusal{Case: route.CaseBadRequest, Message: "model: is missing; name a model, a profile or drey/PROFILE"}
 	}
-	if !gjson.GetBytes(body, "messages").IsArray() {
+	if r.Wire == drey.WireResponses {
+		if in := gjson.GetBytes(r.Body, "input"); !in.IsArray() && in.Type != gjson.String {
+			return &Refusal{Case: route.CaseBadRequest, Message: "input: is missing, or neither a string nor a list; send the conversation to be counted"}
+		}
+		return nil
+	}
+	if !gjson.GetBytes(r.Body, "messages").IsArray() {
 		return &Refusal{Case: route.CaseBadRequest, Message: "messages: is missing or no list; send the conversation to be counted"}
 	}
 	return nil

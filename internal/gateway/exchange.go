@@ -26,6 +26,7 @@ type exchange struct {
 	head   wire.Head
 	choice route.Choice
 	chain  *chain
+	embeds bool // it asks for embeddings
 	walk   route.Walk
 	sink   *sink
 	rec    *Record
@@ -38,11 +39,13 @@ type exchange struct {
 
 	decoded *wire.Request // made when the first provider of another wire is tried
 	noted   map[wire.Note]bool
+	untold  route.Verdict // of a provider to whom the request could not be told
 	waited  time.Duration // in attempts: not drey's own time
 	empty   func() error  // delivers the last empty answer
 	pieces  int           // of content, in the last attempt
 	given   bool          // the answer is an empty one, because nobody had a better
 	aborted bool          // the connection must not end cleanly
+	next    int           // responses: the number of the caller's next event
 }
 
 // run takes the request down its chain and answers the caller.
@@ -185,8 +188,13 @@ func explain(e route.Explanation) http.Header {
 	return h
 }
 
-// relayed passes on a provider's refusal of the request itself.
+// relayed passes on a provider's refusal of the request itself, which may be
+// drey's own in its place.
 func (x *exchange) relayed(r route.Relay) {
+	if r.Verdict == x.untold {
+		x.tell(route.Refusal{Case: route.CaseBadRequest, At: x.now}.Tell(x.req.Wire), wire.Error{Message: r.Verdict.Text})
+		return
+	}
 	x.tell(route.Relayed(r.Verdict, x.req.Wire), wire.Error{Message: r.Verdict.Text})
 }
 
@@ -239,6 +247,7 @@ func drained(ctx context.Context) bool {
 func (x *exchange) tell(t route.Told, e wire.Error) {
 	e.Type, e.Code, e.RequestID = t.Type, t.Code, string(x.req.ID)
 	e.Message = x.redact(e.Message)
+	e.Sequence, e.Created = x.next, x.req.At.Unix()
 	x.rec.Error, x.rec.Status, x.rec.Outcome = e.Message, t.Status, OutcomeFailed
 	phase := x.sink.now()
 	if phase == held {

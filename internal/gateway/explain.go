@@ -77,7 +77,7 @@ func (x *exchange) ended(l *lane, res result, took time.Duration) {
 	x.pieces = res.contents
 	x.rec.Attempts = append(x.rec.Attempts, rec)
 	switch {
-	case res.ok:
+	case res.ok && !x.embeds: // how fast a model embeds says nothing about how fast it talks
 		l.learn(res, took, x.head.Tokens)
 	case res.verdict.Class == drey.Resource:
 		x.emit(drey.Event{
@@ -109,7 +109,7 @@ func (x *exchange) conclude() {
 	}
 	r.Total = time.Since(x.req.At)
 	r.Own = max(0, r.Total-x.waited)
-	if r.FirstByte > 0 && (r.Usage.Output == 0 || r.Outcome != OutcomeOK) {
+	if r.FirstByte > 0 && !x.embeds && (r.Usage.Output == 0 || r.Outcome != OutcomeOK) {
 		// The provider told nothing, or broke off before it could: what came is
 		// counted by its pieces, of which most models send one per token.
 		r.Usage.Input, r.Usage.Output, r.Usage.Estimated = max(r.Usage.Input, x.head.Tokens), max(r.Usage.Output, x.pieces), true

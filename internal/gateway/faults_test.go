@@ -67,7 +67,7 @@ func TestFaults(t *testing.T) {
 			fmt.Fprintln(w, "FAULT\tCALLER\tPROVIDER\tFORM\tSTATUS\tTEXT\tEND\tERROR\tREASON\tSECOND SEES\tTOOK\tAGAINST FIRST\tEVENTS")
 		}
 		for _, f := range faults {
-			for _, caller := range bothWires {
+			for _, caller := range callers {
 				for _, provider := range bothWires {
 					for _, stream := range []bool{false, true} {
 						t.Run(name(f.name, " ", caller, " ", provider, " ", form(stream), " ", map[bool]string{true: "alone"}[alone]), func(t *testing.T) {

@@ -22,6 +22,7 @@ import (
 var codecs = map[drey.Wire]wire.Codec{
 	drey.WireAnthropic: anthropic.Codec{},
 	drey.WireChat:      openai.Chat{},
+	drey.WireResponses: openai.Responses{},
 }
 
 // Config is what a gateway works with. All of it is required but
@@ -94,13 +95,28 @@ func (g *Gateway) Close() {
 // in a way that the caller must not take for an end, it panics with
 // http.ErrAbortHandler, as the server expects.
 func (g *Gateway) Generate(ctx context.Context, w http.ResponseWriter, r *Request) {
+	g.serve(ctx, w, r, codecs[r.Wire], false)
+}
+
+// Embed answers one request for embeddings: by the providers of the chain that
+// speak OpenAI's wire, with everything that Generate does but a translation.
+func (g *Gateway) Embed(ctx context.Context, w http.ResponseWriter, r *Request) {
+	g.serve(ctx, w, r, openai.Embeddings{}, true)
+}
+
+func (g *Gateway) serve(ctx context.Context, w http.ResponseWriter, r *Request, codec wire.Codec, embeds bool) {
 	g.inFlight(r.Wire, 1)
 	defer g.inFlight(r.Wire, -1)
 	gen := g.gen.Load()
-	codec := codecs[r.Wire]
 	rec := &Record{ID: r.ID, At: r.At, Wire: r.Wire, Key: r.Key.Name, Outcome: OutcomeRefused}
 	head, choice, refusal := g.choose(gen, codec, r)
 	rec.Asked, rec.Stream, rec.Profile = head.Model, head.Stream, choice.Profile
+	var ch *chain
+	if refusal == nil {
+		if ch = gen.of(choice); embeds {
+			ch, refusal = ch.embedders()
+		}
+	}
 	if refusal != nil {
 		rec.Status, rec.Error = Refuse(w, r.Wire, r.ID, refusal), g.redact(refusal.Error())
 		rec.Total = time.Since(r.At)
@@ -109,7 +125,7 @@ func (g *Gateway) Generate(ctx context.Context, w http.ResponseWriter, r *Reques
 		return
 	}
 	x := &exchange{
-		g: g, gen: gen, req: r, codec: codec, head: head, choice: choice, chain: gen.of(choice), rec: rec, now: time.Now(),
+		g: g, gen: gen, req: r, codec: codec, head: head, choice: choice, chain: ch, embeds: embeds, rec: rec, now: time.Now(),
 	}
 	_, _, patience, _ := x.chain.timeouts(x.chain.lanes[0].p)
 	x.sink = newSink(w, r, codec, head.Stream, gen.Keepalive, patience)

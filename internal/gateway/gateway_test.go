@@ -95,12 +95,12 @@ func TestNobodyMayServe(t *testing.T) {
 // While nothing has come, a stream is kept alive in the way that its clients
 // bear, failover goes on, and the way is told by a comment.
 func TestKeepalive(t *testing.T) {
-	for _, w := range bothWires {
+	for _, w := range callers {
 		t.Run(w.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := newLab(t, nil,
-					scripted{id: "first", wire: w, script: fake.Always(fake.ServerError().Delay(25 * time.Second))},
-					scripted{id: "second", wire: w, script: fake.Always(fake.Text("hello there").Gap(15 * time.Second))})
+					scripted{id: "first", wire: near(w), script: fake.Always(fake.ServerError().Delay(25 * time.Second))},
+					scripted{id: "second", wire: near(w), script: fake.Always(fake.Text("hello there").Gap(15 * time.Second))})
 				a := l.ask(t.Context(), w, prompt(w, true))
 				text, complete := a.text(w)
 				if a.status != 200 || text != "hello there" || !complete {
@@ -127,9 +127,9 @@ func TestKeepalive(t *testing.T) {
 
 // After a ping went out, a chain that fails is told in the stream.
 func TestFailureAfterAnEarlyStatus(t *testing.T) {
-	for _, w := range bothWires {
+	for _, w := range callers {
 		synctest.Test(t, func(t *testing.T) {
-			l := newLab(t, nil, scripted{id: "only", wire: w, script: fake.Always(fake.Status(403, "permission_error", "hush").Delay(25 * time.Second))})
+			l := newLab(t, nil, scripted{id: "only", wire: near(w), script: fake.Always(fake.Status(403, "permission_error", "hush").Delay(25 * time.Second))})
 			a := l.ask(t.Context(), w, prompt(w, true))
 			if _, complete := a.text(w); complete || a.status != 200 || a.errorType() == "" || a.aborted != (w == drey.WireChat) {
 				t.Errorf("%s: %d aborted=%v\n%s", w, a.status, a.aborted, a.body)
@@ -242,12 +242,12 @@ func TestRefusedBeforeAnyProvider(t *testing.T) {
 		{"message threads", `{"model":"a","thread":{"type":"create"},"messages":[]}`, nil, 400, "thread"},
 	}
 	for _, tt := range tests {
-		for _, w := range bothWires {
-			if strings.Contains(tt.name, "threads") && w == drey.WireChat {
+		for _, w := range callers {
+			if strings.Contains(tt.name, "threads") && w != drey.WireAnthropic {
 				continue
 			}
 			t.Run(tt.name+" "+w.String(), func(t *testing.T) {
-				l := newLab(t, nil, scripted{id: "a", wire: w, script: hello("hi")})
+				l := newLab(t, nil, scripted{id: "a", wire: near(w), script: hello("hi")})
 				var change []func(*Request)
 				if tt.change != nil {
 					change = append(change, tt.change)
@@ -275,7 +275,7 @@ func TestCancels(t *testing.T) {
 		"in the middle":        fake.Text("one two three four").Gap(30 * time.Second),
 	}
 	for stage, b := range stages {
-		for _, w := range bothWires {
+		for _, w := range callers {
 			for _, provider := range bothWires {
 				for _, stream := range []bool{true, false} {
 					if stage == "in the middle" && !stream && w == provider {
@@ -310,10 +310,10 @@ func TestCancels(t *testing.T) {
 
 // Whoever is cut off by the daemon's end is told so, in the stream if need be.
 func TestDrainedRequestsAreTold(t *testing.T) {
-	for _, w := range bothWires {
+	for _, w := range callers {
 		for _, b := range []fake.Behaviour{fake.Silent(), fake.Text("one two three").Gap(time.Minute)} {
 			synctest.Test(t, func(t *testing.T) {
-				l := newLab(t, nil, scripted{id: "a", wire: w, script: fake.Always(b)})
+				l := newLab(t, nil, scripted{id: "a", wire: near(w), script: fake.Always(b)})
 				ctx, cancel := context.WithCancelCause(t.Context())
 				time.AfterFunc(5*time.Second, func() { cancel(&drey.Error{Class: drey.Cancel, Code: "draining", Op: "serve"}) })
 				a := l.ask(ctx, w, prompt(w, true))

@@ -213,8 +213,12 @@ func prompt(w drey.Wire, stream bool) string {
 	body := map[string]any{
 		"model": "claude-x", "stream": stream, "messages": []any{map[string]any{"role": "user", "content": "say hello"}},
 	}
-	if w == drey.WireAnthropic {
+	switch w {
+	case drey.WireAnthropic:
 		body["max_tokens"] = 100
+	case drey.WireResponses:
+		body["input"] = body["messages"]
+		delete(body, "messages")
 	}
 	b, _ := json.Marshal(body)
 	return string(b)
@@ -227,6 +231,8 @@ func (a answer) text(w drey.Wire) (text string, complete bool) {
 		switch w {
 		case drey.WireAnthropic:
 			return gjson.Get(a.body, `content.#(type=="text").text`).Str, gjson.Get(a.body, "stop_reason").Exists()
+		case drey.WireResponses:
+			return gjson.Get(a.body, `output.#(type=="message").content.0.text`).Str, gjson.Get(a.body, "status").Str == "completed"
 		default:
 			return gjson.Get(a.body, "choices.0.message.content").Str, gjson.Get(a.body, "choices.0.finish_reason").Exists()
 		}
@@ -241,6 +247,11 @@ func (a answer) text(w drey.Wire) (text string, complete bool) {
 		case w == drey.WireAnthropic:
 			b.WriteString(gjson.Get(data, "delta.text").Str)
 			complete = complete || gjson.Get(data, "type").Str == "message_stop"
+		case w == drey.WireResponses:
+			if gjson.Get(data, "type").Str == "response.output_text.delta" {
+				b.WriteString(gjson.Get(data, "delta").Str)
+			}
+			complete = complete || gjson.Get(data, "type").Str == "response.completed"
 		case data == "[DONE]":
 			complete = true
 		default:
@@ -251,15 +262,17 @@ func (a answer) text(w drey.Wire) (text string, complete bool) {
 }
 
 // errorType is the type of the error that the caller reads, in the stream or
-// by itself; "" if there is none.
+// by itself; on responses within a stream its code. "" if there is none.
 func (a answer) errorType() string {
 	if t := gjson.Get(a.body, "error.type").Str; t != "" {
 		return t
 	}
 	for _, line := range strings.Split(a.body, "\n") {
 		if data, ok := strings.CutPrefix(line, "data: "); ok {
-			if t := gjson.Get(data, "error.type").Str; t != "" {
-				return t
+			for _, path := range []string{"error.type", "response.error.code"} {
+				if t := gjson.Get(data, path).Str; t != "" {
+					return t
+				}
 			}
 		}
 	}
@@ -288,7 +301,19 @@ func golden(t *testing.T, name string, got []byte) {
 	}
 }
 
-var bothWires = []drey.Wire{drey.WireAnthropic, drey.WireChat}
+// bothWires are those of providers, and callers those of callers.
+var (
+	bothWires = []drey.Wire{drey.WireAnthropic, drey.WireChat}
+	callers   = []drey.Wire{drey.WireAnthropic, drey.WireChat, drey.WireResponses}
+)
+
+// near is the wire of a provider that is nearest to a caller's.
+func near(caller drey.Wire) drey.Wire {
+	if caller == drey.WireResponses {
+		return drey.WireChat
+	}
+	return caller
+}
 
 func form(stream bool) string {
 	if stream {

@@ -23,8 +23,9 @@ type Metrics struct {
 	inFlight            *prometheus.GaugeVec
 }
 
-// sep joins a series' name and its label values. No name contains it.
-const sep = "\x00"
+// sep joins a series' name and its label values: the unit separator, which no
+// name contains and every store can hold.
+const sep = "\x1f"
 
 // total is a counter's description and its labels.
 type total struct {

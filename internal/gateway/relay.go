@@ -68,6 +68,7 @@ type step struct {
 	out           []byte // valid until take returns
 	content, text bool   // as in wire.Signal
 	failing       bool   // the next thing is an error
+	next          int    // as in wire.Signal
 }
 
 // most bounds what is gathered of frames that lie ready before it is written.
@@ -106,7 +107,7 @@ func (x *exchange) read(a *attempt, st *upstream.Stream, relay wire.Relay, take 
 		}
 		s.content, s.text = s.content || sig.Content, s.text || sig.Text
 		done = done || sig.Done
-		s.failing = sig.Err != nil
+		s.failing, s.next = sig.Err != nil, sig.Next
 		ends := err != nil || sig.Last || s.failing
 		if !ends && len(s.out) < most && st.Ready() {
 			continue
@@ -142,11 +143,13 @@ func (x *exchange) pump(a *attempt, st *upstream.Stream, relay wire.Relay) resul
 		speaking = speaking || s.text
 		switch {
 		case committed:
+			x.next = s.next
 			return x.sink.frames(s.out)
 		case s.failing: // not a word of it has gone out, and none shall
 			return nil
 		case s.content && len(s.out) > 0: // reasoning that the caller does not get is no content to it
 			committed = true
+			x.next = s.next
 			return x.commit(a, append(pending, s.out...))
 		default:
 			pending = append(pending, s.out...)

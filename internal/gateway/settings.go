@@ -38,6 +38,7 @@ type Provider struct {
 	Cache           bool // cache_control may be sent on the chat wire
 	ReasoningBack   bool // reasoning_content may be sent back on the chat wire
 	MaxTokensKey    string
+	Responses       bool // it speaks Responses besides chat
 	AppendSystem    string
 	// QueueWait is how long a request may wait for a place under the provider's
 	// limit, for its process, or for its backend to load; 0 = not at all.

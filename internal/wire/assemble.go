@@ -120,7 +120,7 @@ func Play(dst []Event, r *Response) []Event {
 		switch b.Kind {
 		case ToolUse:
 			text = string(b.Input)
-			b = Block{Kind: ToolUse, ID: b.ID, Name: b.Name}
+			b = Block{Kind: ToolUse, ID: b.ID, Name: b.Name, Alias: b.Alias}
 		case Redacted:
 			// It has no parts: the start tells all of it.
 			dst = append(dst, Event{Kind: BlockStart, Block: b}, Event{Kind: BlockStop})

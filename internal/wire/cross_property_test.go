@@ -56,7 +56,7 @@ func lastMessage(body []byte) int {
 	s := scan.New(body)
 	end := 0
 	for key := range s.Fields() {
-		if string(key) == "messages" {
+		if k := string(key); k == "messages" || k == "input" {
 			_, end = s.Span()
 		}
 	}
@@ -157,6 +157,7 @@ func TestPlayIsAssembled(t *testing.T) {
 func FuzzCrossings(f *testing.F) {
 	f.Add([]byte(`{"model":"m","max_tokens":5,"system":"s","messages":[{"role":"user","content":[{"type":"tool_result","tool_use_id":"t","content":"x"},{"type":"image","source":{"type":"url","url":"u"}}]},{"role":"assistant","content":[{"type":"tool_use","id":"t","name":"n","input":{"a":1}}]}],"tools":[{"name":"n","input_schema":{}}]}`))
 	f.Add([]byte(`{"model":"m","messages":[{"role":"system","content":"s"},{"role":"assistant","content":null,"tool_calls":[{"id":"a:b","type":"function","function":{"name":"n","arguments":"x"}}]},{"role":"tool","tool_call_id":"a:b","content":"r"},{"role":"developer","content":"d"}],"tools":[{"type":"function","function":{"name":"n"}}],"tool_choice":"required"}`))
+	f.Add([]byte(`{"model":"m","instructions":"s","input":[{"role":"user","content":"u"},{"type":"reasoning","summary":[{"text":"hm"}],"encrypted_content":"g"},{"type":"custom_tool_call","call_id":"c","name":"p","input":"x"},{"type":"function_call_output","call_id":"c","output":[{"type":"input_image","image_url":"u"}]}],"tools":[{"type":"namespace","name":"a","tools":[{"type":"custom","name":"p"}]}],"text":{"format":{"type":"json_object"}},"reasoning":{"summary":"auto"}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		for _, from := range codecs {
 			for _, over := range codecs {

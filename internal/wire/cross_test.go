@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -27,6 +28,7 @@ var update = flag.Bool("update", false, "rewrite the golden files; read the diff
 var codecs = map[drey.Wire]wire.Codec{
 	drey.WireAnthropic: anthropic.Codec{},
 	drey.WireChat:      openai.Chat{},
+	drey.WireResponses: openai.Responses{},
 }
 
 // crossing is one way from a caller's wire to a provider's and back.
@@ -48,7 +50,7 @@ func (c *crossing) back() wire.Back {
 }
 
 func (c *crossing) encoder() wire.Encoder {
-	id := map[drey.Wire]string{drey.WireAnthropic: "msg_drey", drey.WireChat: "chatcmpl-drey"}[c.From]
+	id := map[drey.Wire]string{drey.WireAnthropic: "msg_drey", drey.WireChat: "chatcmpl-drey", drey.WireResponses: "resp_drey"}[c.From]
 	return c.caller.NewEncoder(wire.EncoderOptions{ID: id, Created: 1, WantUsage: c.request.WantUsage, InputTokens: inputTokens})
 }
 
@@ -101,7 +103,7 @@ func cross(t *testing.T, ar *txtar.Archive) (*crossing, []txtar.File) {
 	}
 	out := []txtar.File{{Name: "request.out", Data: c.encoded.Body}}
 	var notes bytes.Buffer
-	for _, n := range c.encoded.Notes {
+	for _, n := range slices.Concat(c.request.Notes, c.encoded.Notes) {
 		notes.WriteString(n.Event + " " + n.Type + " " + n.Name + "\n")
 	}
 	out = append(out, txtar.File{Name: "notes.out", Data: notes.Bytes()})
@@ -187,7 +189,7 @@ func run(t testing.TB, relay wire.Relay, stream io.Reader) (out []byte, sum wire
 }
 
 // ends are what tells a reader that an answer is whole.
-var ends = []string{"message_stop", "message_delta", "[DONE]", `"finish_reason":"`}
+var ends = []string{"message_stop", "message_delta", "[DONE]", `"finish_reason":"`, "response.completed", "response.incomplete"}
 
 func hasEnd(b []byte) bool {
 	for _, e := range ends {

@@ -8,6 +8,10 @@ type Error struct {
 	RequestID string
 	Detail    []byte // a JSON object that stands beside the error; nil = none
 	Details   []byte // a JSON object inside the error (error.details); nil = none
+	// Responses counts the events of a stream and dates its answer: the number
+	// of this one, and seconds since epoch.
+	Sequence int
+	Created  int64
 }
 
 // BodyError says what is wrong with a caller's body, and where.

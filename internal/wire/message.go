@@ -35,6 +35,28 @@ type Request struct {
 	User         string       // chat's "user"; never carried to another vendor
 	ChatOnly     []ExtraField // seed, penalties, n, logprobs …: chat to chat or to local and free
 	CachedPrefix bool         // somewhere a cache_control was set
+	// Aliases tell, by Tool.Name, what the caller calls the tools whose name or
+	// form its own wire alone has. nil = none.
+	Aliases map[string]Alias
+	// Notes are what no other wire has a place for and decoding left out.
+	Notes []Note
+}
+
+// Form is how the caller's wire writes the calls of a tool.
+type Form uint8
+
+// The forms. Every wire has functions; the others are those of responses.
+const (
+	FunctionForm Form = iota
+	CustomForm        // text of any kind: the string "input" of its arguments
+	ShellForm         // local_shell: its arguments are the action
+)
+
+// Alias is a tool as its caller knows it.
+type Alias struct {
+	Name      string
+	Namespace string // "" = none
+	Form      Form
 }
 
 // Role is who speaks. Developer and unknown roles become System where they
@@ -89,6 +111,7 @@ type Block struct {
 	ID      string
 	Name    string
 	Input   json.RawMessage // ToolUse: the arguments as JSON, as they were written
+	Alias   *Alias          // ToolUse of an answer: what the caller calls its tool; nil = by Name
 	Content []Block         // ToolResult
 	IsError bool            // ToolResult
 
@@ -129,6 +152,7 @@ type Thinking struct {
 	Mode   string // "" = not said, "enabled", "adaptive", "disabled"
 	Budget int    // tokens; 0 = not said
 	Effort string // "minimal", "low", "medium", "high" …; "" = not said
+	Show   bool   // what the model reasons is wanted, however much it does
 }
 
 // Format asks for structured output.

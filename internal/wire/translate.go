@@ -12,6 +12,9 @@ import (
 type Back struct {
 	// IDs are the provider's tool ids to be written as the caller's.
 	IDs map[string]string
+	// Aliases are what the caller calls the tools that the provider knows by
+	// another name or form.
+	Aliases map[string]Alias
 	// SchemaTool is the forced tool whose input is the text that the caller
 	// asked for; "" if there is none.
 	SchemaTool string
@@ -29,8 +32,9 @@ type Back struct {
 // NewBack returns what answers to enc, which encodes r, must get back.
 // Reasoning is shown to a caller that asked for thinking.
 func NewBack(r *Request, enc *Encoded) Back {
-	asked := r.Thinking.Mode != "disabled" && (r.Thinking.Mode != "" || r.Thinking.Effort != "")
-	return Back{IDs: enc.IDs, SchemaTool: enc.SchemaTool, OneCall: r.OneCall, DropReasoning: !asked}
+	t := r.Thinking
+	asked := t.Show || t.Mode != "disabled" && (t.Mode != "" || t.Effort != "")
+	return Back{IDs: enc.IDs, Aliases: r.Aliases, SchemaTool: enc.SchemaTool, OneCall: r.OneCall, DropReasoning: !asked}
 }
 
 // Response gives a whole answer back, in place.
@@ -64,19 +68,24 @@ type translate struct {
 
 func (t *translate) Frame(dst []byte, ev sse.Event) ([]byte, Signal) {
 	events, s := t.frame(ev)
-	return t.tell(dst, events), s
+	dst = t.tell(dst, events, &s)
+	return dst, s
 }
 
 func (t *translate) Close(dst []byte) ([]byte, Signal) {
 	events, s := t.close()
-	return t.tell(dst, events), s
+	dst = t.tell(dst, events, &s)
+	return dst, s
 }
 
-func (t *translate) tell(dst []byte, events []Event) []byte {
+func (t *translate) tell(dst []byte, events []Event, s *Signal) []byte {
 	for _, ev := range events {
 		for _, ev := range t.back.event(ev) {
 			dst = t.enc.Encode(dst, ev)
 		}
+	}
+	if c, ok := t.enc.(Counter); ok {
+		s.Next = c.Next()
 	}
 	return dst
 }
@@ -224,6 +233,9 @@ func (b *backward) blockStart(ev Event) {
 		}
 		if id, ok := b.IDs[ev.Block.ID]; ok {
 			ev.Block.ID = id
+		}
+		if a, ok := b.Aliases[ev.Block.Name]; ok {
+			ev.Block.Alias = &a
 		}
 		b.out = append(b.out, b.held...)
 		b.held = nil

@@ -140,6 +140,12 @@ type Encoder interface {
 	Encode(dst []byte, ev Event) []byte
 }
 
+// A Counter is an Encoder of a wire that numbers its events.
+type Counter interface {
+	// Next is the number of the event that would follow.
+	Next() int
+}
+
 // EncoderOptions say what the answer is called and what the caller asked for.
 type EncoderOptions struct {
 	ID          string // of the message, with the wire's prefix already
@@ -147,6 +153,7 @@ type EncoderOptions struct {
 	Created     int64  // seconds since epoch, for wires that tell it
 	WantUsage   bool   // chat: send the usage chunk
 	InputTokens int    // the estimate, for message_start
+	Signed      bool   // responses: signatures are this wire's own, and are told
 }
 
 // Signal says what a frame, or a few, meant.
@@ -158,6 +165,7 @@ type Signal struct {
 	Stop    Stop   // why it stopped, once known
 	Usage   *Usage // if the frame reported usage
 	Model   string // the model that the provider says it is
+	Next    int    // responses: the number of the event that would follow for the caller
 	Err     error  // *AnswerError: an error event, a frame that is none, a cut
 }
 

@@ -334,5 +334,5 @@ func completionID(id string) string {
 	if strings.HasPrefix(id, prefix) {
 		return id
 	}
-	return prefix + strings.TrimPrefix(id, "msg_")
+	return prefix + string(idsOf(id))
 }

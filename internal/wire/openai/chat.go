@@ -1,5 +1,6 @@
-// Package openai speaks the wires of OpenAI: Chat Completions, as OpenAI itself
-// and the many backends that follow it write it.
+// Package openai speaks the wires of OpenAI: Chat Completions and Responses, as
+// OpenAI itself and the many backends that follow it write them, and the
+// endpoint of embeddings.
 //
 // What a backend sends is taken leniently (a missing index, a role in every
 // chunk, usage before or behind the end, reasoning under two names), what is

@@ -25,6 +25,8 @@ type composer struct {
 	to    wire.Target
 	enc   *wire.Encoded
 	merge bool // consecutive turns of one role become one
+	parts bool // a result may hold parts: nothing of it is carried on
+	own   bool // encrypted reasoning may go back: it came from this wire
 
 	turns   []turn
 	names   map[string]string        // of the tool, by the id of its call
@@ -137,7 +139,7 @@ func (c *composer) assistant(m *wire.Message, following []wire.Message) {
 		case wire.ToolUse:
 			t.calls = append(t.calls, b)
 		case wire.Reasoning:
-			if c.to.ReasoningHistory && ours(b.Signature) {
+			if c.own && b.Signature != "" && !ours(b.Signature) || !c.own && c.to.ReasoningHistory && ours(b.Signature) {
 				t.reasoning = append(t.reasoning, b)
 			}
 		}
@@ -185,12 +187,38 @@ func (c *composer) place(calls []*wire.Block, following []wire.Message) {
 		if found := c.results[call.ID]; len(found) > 0 {
 			c.results[call.ID] = found[1:]
 			c.placed[found[0]] = true
-			t.parts = []*wire.Block{c.result(found[0], &images)}
+			if c.parts {
+				t.parts = c.resultParts(found[0])
+			} else {
+				t.parts = []*wire.Block{c.result(found[0], &images)}
+			}
 		} else {
 			t.parts = []*wire.Block{text("[no result: interrupted]")}
 		}
 		c.turns = append(c.turns, t)
 	}
+}
+
+// resultParts returns a result as parts.
+func (c *composer) resultParts(b *wire.Block) []*wire.Block {
+	parts := make([]*wire.Block, 0, len(b.Content)+1)
+	for i := range b.Content {
+		switch p := &b.Content[i]; p.Kind {
+		case wire.Text, wire.Image:
+			parts = append(parts, p)
+		case wire.Document:
+			parts = append(parts, c.document(p))
+		}
+	}
+	if b.IsError {
+		switch {
+		case len(parts) == 0 || parts[0].Kind != wire.Text:
+			parts = append([]*wire.Block{text("Error: ")}, parts...)
+		case !strings.HasPrefix(parts[0].Text, "Error: "):
+			parts[0] = text("Error: " + parts[0].Text)
+		}
+	}
+	return parts
 }
 
 // result returns a result as one text. What a tool message cannot hold is

@@ -121,16 +121,12 @@ const noSchema = `{"type":"object","properties":{}}`
 // freeText stands for the arguments of a tool that takes text of any form.
 const freeText = `{"type":"object","properties":{"input":{"type":"string"}},"required":["input"]}`
 
-// tools writes the tools, the choice among them, the wish for one call at a
-// time, and the wish for structured output, which toward a provider without it
-// is a tool as well.
-func (o *object) tools(r *wire.Request, to wire.Target, enc *wire.Encoded) {
-	if r.Format != nil {
-		if to.JSONSchema {
-			o.format(r.Format)
-		} else {
-			enc.SchemaTool = schemaToolName(r.Tools)
-		}
+// chosen returns the tools that a request of this family may declare, and the
+// choice among them. What its vendor alone can run is skipped with a note. The
+// wish for structured output is a tool as well toward a provider without it.
+func chosen(r *wire.Request, to wire.Target, enc *wire.Encoded) ([]wire.Tool, wire.Choice) {
+	if r.Format != nil && !to.JSONSchema {
+		enc.SchemaTool = schemaToolName(r.Tools)
 	}
 	tools := make([]wire.Tool, 0, len(r.Tools)+1)
 	choice := r.Choice
@@ -166,6 +162,16 @@ func (o *object) tools(r *wire.Request, to wire.Target, enc *wire.Encoded) {
 		}
 		tools = append(tools, t)
 	}
+	return tools, choice
+}
+
+// tools writes the tools, the choice among them, the wish for one call at a
+// time, and the wish for structured output.
+func (o *object) tools(r *wire.Request, to wire.Target, enc *wire.Encoded) {
+	if r.Format != nil && to.JSONSchema {
+		o.format(r.Format)
+	}
+	tools, choice := chosen(r, to, enc)
 	if len(tools) == 0 || !o.key("tools") {
 		return
 	}
@@ -174,22 +180,28 @@ func (o *object) tools(r *wire.Request, to wire.Target, enc *wire.Encoded) {
 		o.b = appendTool(o.b, t)
 	}
 	o.b = append(o.b, ']')
-	switch choice.Mode {
-	case wire.ChoiceUnset:
+	if choice.Mode == wire.ChoiceTool {
+		if o.key("tool_choice") {
+			o.b = append(o.b, `{"type":"function","function":{"name":`...)
+			o.b = append(scan.AppendString(o.b, choice.Name), "}}"...)
+		}
+	} else {
+		o.mode(choice.Mode)
+	}
+	if r.OneCall {
+		o.raw("parallel_tool_calls", []byte("false"))
+	}
+}
+
+// mode writes a choice that is one word.
+func (o *object) mode(m wire.ChoiceMode) {
+	switch m {
 	case wire.ChoiceAuto:
 		o.raw("tool_choice", []byte(`"auto"`))
 	case wire.ChoiceAny:
 		o.raw("tool_choice", []byte(`"required"`))
 	case wire.ChoiceNone:
 		o.raw("tool_choice", []byte(`"none"`))
-	case wire.ChoiceTool:
-		if o.key("tool_choice") {
-			o.b = append(o.b, `{"type":"function","function":{"name":`...)
-			o.b = append(scan.AppendString(o.b, choice.Name), "}}"...)
-		}
-	}
-	if r.OneCall {
-		o.raw("parallel_tool_calls", []byte("false"))
 	}
 }
 
