@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 
@@ -10,39 +9,30 @@ import (
 	"github.com/dreyhq/drey"
 )
 
-// envelope holds the keys that drey.Event.MarshalJSON writes itself.
-var envelope = map[string]bool{
-	"seq": true, "ts": true, "event": true, "level": true, "machine": true, "id": true,
-	"from": true, "to": true, "trigger": true, "cause": true, "request_id": true,
-}
+// bare is how an event begins that has nothing but fields.
+var bare = func() int {
+	b, err := drey.Event{}.AppendJSON(nil)
+	if err != nil {
+		panic(err) // it has nothing that could be refused
+	}
+	return len(b) - len("}")
+}()
 
 // EncodeFields writes an event's fields as one JSON object in their order, nil
-// if there are none. Each value is byte for byte what drey.Event.MarshalJSON
-// writes, so that an event reads the same after the store as before it. A field
-// with a key of the envelope, or a value that is no JSON, is an error.
+// if there are none. It is what drey.Event.AppendJSON writes without the
+// envelope, so that an event reads the same after the store as before it. A
+// field with a key of the envelope, or a value that is no JSON, is an error.
 func EncodeFields(fields []drey.Field) (json.RawMessage, error) {
 	if len(fields) == 0 {
 		return nil, nil
 	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	for i, f := range fields {
-		if envelope[f.Key] {
-			return nil, fmt.Errorf("field %q is a key of the envelope", f.Key)
-		}
-		b.WriteByte("{,"[min(i, 1)])
-		if err := enc.Encode(f.Key); err != nil {
-			return nil, err
-		}
-		b.Bytes()[b.Len()-1] = ':' // Encode ends with a newline
-		if err := enc.Encode(f.Value); err != nil {
-			return nil, fmt.Errorf("field %q: %w", f.Key, err)
-		}
-		b.Truncate(b.Len() - 1)
+	b, err := drey.Event{Fields: fields}.AppendJSON(make([]byte, 0, 256))
+	if err != nil {
+		return nil, err
 	}
-	b.WriteByte('}')
-	return b.Bytes(), nil
+	b = b[bare:]
+	b[0] = '{' // it was the comma behind the envelope
+	return b, nil
 }
 
 // DecodeFields reads what EncodeFields wrote. Each Value is a json.RawMessage

@@ -66,6 +66,11 @@ type Journal interface {
 	// events and no snapshot yet is among them: a restart takes it up too.
 	Snapshots(ctx context.Context, machine string) ([]State, error)
 
+	// SnapshotsAfter is a page of Snapshots: those behind the id after, "" =
+	// from the first on, at most limit (as of a Query). Each page is as of its
+	// own moment; what is there throughout a walk is in it exactly once.
+	SnapshotsAfter(ctx context.Context, machine, after string, limit int) ([]State, error)
+
 	// Head returns the last committed seq; 0 for an empty journal.
 	Head(ctx context.Context) (drey.Seq, error)
 

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/dreyhq/drey/internal/store"
 )
@@ -20,11 +21,16 @@ const (
 )
 
 // committer is the group committer. Callers queue; its one goroutine, which
-// owns w, takes what is there into one transaction and answers in order. There
-// is no delay to gather more: while one batch is synced, the next one gathers.
+// owns w, takes what is there into one transaction and answers in order. While
+// one batch is synced, the next one gathers; see gather for what comes after.
 type committer struct {
 	w     *writer
 	fatal func(error)
+	last  struct { // the batch before
+		requests int
+		took     time.Duration
+	}
+
 	wake  chan struct{} // holds one: there may be something to do
 	ended chan struct{} // closed when the goroutine has ended
 
@@ -120,18 +126,19 @@ func (c *committer) drain() {
 func (c *committer) serve() {
 	defer close(c.ended)
 	for {
-		batch, more := c.take()
+		batch, more := c.take(&extent{})
 		switch {
 		case len(batch) > 0:
+			began := time.Now()
 			if batch[0].job != nil {
 				c.run(batch[0])
 			} else {
-				c.write(batch)
+				batch = c.write(batch)
 			}
+			c.last.requests, c.last.took = len(batch), time.Since(began)
 			for _, r := range batch {
 				r.done(r.commit, r.err)
 			}
-			c.gather(len(batch))
 		case !more: // gone
 			return
 		default:
@@ -140,39 +147,38 @@ func (c *committer) serve() {
 	}
 }
 
-// gather lets those who were just answered queue again before the next batch
-// is taken. Without it the answered and the queued form two camps that take
-// turns, each with a sync of its own for half of the rows. It gives up the
-// processor while the queue grows, at most until as many wait as were answered;
-// four turns without growth end it, which take microseconds, so that who has
-// nothing more to say holds nobody up. A lone writer is not waited for at all.
-func (c *committer) gather(answered int) {
-	for before, still := 0, 0; answered > 1 && still < 4; {
-		runtime.Gosched()
-		c.mu.Lock()
-		n := len(c.queue)
-		c.mu.Unlock()
-		if n >= answered {
-			return
-		}
-		if still++; n > before {
-			before, still = n, 0
-		}
-	}
+// extent is how much is in a batch.
+type extent struct {
+	requests, rows, bytes int
+	whole                 bool // nothing is added: there is no room for what comes next, or nothing comes
 }
 
-// take returns the next batch, and whether there may be another one later. A
-// job is a batch by itself.
-func (c *committer) take() (batch []*request, more bool) {
+// admits reports whether r has room behind what is there. A job is a batch by
+// itself.
+func (x *extent) admits(r *request) bool {
+	return x.requests == 0 || r.job == nil && x.rows+r.rows <= batchRows && x.bytes+r.bytes <= batchBytes
+}
+
+func (x *extent) add(r *request) {
+	x.requests++
+	x.rows += r.rows
+	x.bytes += r.bytes
+}
+
+// take returns what the queue has for a batch of the extent x, which grows by
+// it, and whether there may be more later.
+func (c *committer) take(x *extent) (batch []*request, more bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	rows, bytes, n := 0, 0, 0
-	for n < len(c.queue) && (n == 0 || c.queue[n].job == nil && c.queue[0].job == nil && rows+c.queue[n].rows <= batchRows && bytes+c.queue[n].bytes <= batchBytes) {
-		rows += c.queue[n].rows
-		bytes += c.queue[n].bytes
-		n++
+	n := 0
+	for n < len(c.queue) && x.admits(c.queue[n]) {
+		x.add(c.queue[n])
+		if n++; c.queue[n-1].job != nil {
+			break
+		}
 	}
-	c.gone = n == 0 && c.closed
+	x.whole = n < len(c.queue) || c.closed
+	c.gone = x.requests == 0 && c.closed
 	batch = c.queue[:n:n]
 	if c.queue = c.queue[n:]; len(c.queue) == 0 {
 		c.queue = nil
@@ -180,25 +186,58 @@ func (c *committer) take() (batch []*request, more bool) {
 	return batch, !c.gone
 }
 
-// write commits the batch and sets each request's result. When the transaction
-// fails for what one of them wanted to write, the batch is taken apart, so that
-// a bad row fails alone.
-func (c *committer) write(batch []*request) {
-	err := c.transaction(batch)
-	if err == nil || stops(err) {
-		return
+// gather returns a function that gives what has come since for the transaction
+// of a batch, nothing if that is to be committed now.
+//
+// Those who were just answered are about to queue again. A batch that did not
+// wait for them would leave two camps that take turns, each with a sync of its
+// own for half of the rows. So it grows while they come, which costs nothing as
+// long as there are rows to write, until it is as large as the one before; and
+// it waits for them no longer than half of what that one took, so that who has
+// nothing more to say holds nobody up. A lone writer is not waited for at all.
+func (c *committer) gather(batch []*request) func() []*request {
+	var x extent
+	for _, r := range batch {
+		x.add(r)
 	}
-	if len(batch) > 1 {
-		c.stats.retries.Add(1)
-		for i := range batch {
-			_ = c.transaction(batch[i : i+1]) // its result is on the request
+	waited := time.Duration(0)
+	return func() []*request {
+		for began := time.Now(); ; runtime.Gosched() {
+			next, _ := c.take(&x)
+			if len(next) > 0 {
+				waited += time.Since(began)
+				return next
+			}
+			if x.whole || x.requests >= c.last.requests || waited+time.Since(began) > c.last.took/2 {
+				return nil
+			}
 		}
 	}
 }
 
-// transaction runs the batch as one and keeps the sums.
-func (c *committer) transaction(batch []*request) error {
-	committed, rows, err := c.w.transaction(batch)
+// write commits the batch, with what comes while it is written, sets each
+// request's result and returns them all. When the transaction fails for what one
+// of them wanted to write, the batch is taken apart, so that a bad row fails
+// alone.
+func (c *committer) write(batch []*request) []*request {
+	batch, err := c.transaction(batch, c.gather(batch))
+	if err == nil || stops(err) {
+		return batch
+	}
+	if len(batch) > 1 {
+		c.stats.retries.Add(1)
+		for i := range batch {
+			_, _ = c.transaction(batch[i:i+1], nothing) // its result is on the request
+		}
+	}
+	return batch
+}
+
+func nothing() []*request { return nil }
+
+// transaction runs the batch and what more gives as one, and keeps the sums.
+func (c *committer) transaction(batch []*request, more func() []*request) ([]*request, error) {
+	batch, committed, rows, err := c.w.transaction(batch, more)
 	if committed {
 		c.stats.transactions.Add(1)
 		c.stats.rows.Add(uint64(rows))
@@ -212,7 +251,7 @@ func (c *committer) transaction(batch []*request) error {
 		}
 	}
 	c.stop(err)
-	return err
+	return batch, err
 }
 
 // stop tells the process once that nobody knows what was committed.

@@ -154,26 +154,40 @@ func readEvents(ctx context.Context, tx *sql.Tx, query string, args ...any) ([]d
 
 // scanEvent reads eventColumns, after the columns that before takes.
 func scanEvent(rows *sql.Rows, before ...any) (drey.Event, error) {
+	e, fields, err := scanRow(rows, before...)
+	if err == nil {
+		err = decodeFields(&e, fields)
+	}
+	return e, err
+}
+
+// scanRow is scanEvent with the fields left as they are in the database, for
+// decodeFields.
+func scanRow(rows *sql.Rows, before ...any) (e drey.Event, fields string, err error) {
 	var (
-		e                                           drey.Event
-		seq, at                                     int64
-		cause                                       sql.NullInt64
-		level, from, to, trigger, requestID, fields sql.NullString
+		seq, at                             int64
+		cause                               sql.NullInt64
+		level, from, to, trigger, requestID sql.NullString
+		raw                                 sql.NullString
 	)
-	err := rows.Scan(append(before, &seq, &e.Machine, &e.ID, &at, &e.Name, &level, &from, &to, &trigger, &cause, &requestID, &fields)...)
+	err = rows.Scan(append(before, &seq, &e.Machine, &e.ID, &at, &e.Name, &level, &from, &to, &trigger, &cause, &requestID, &raw)...)
 	if err != nil {
-		return e, err
+		return e, "", err
 	}
 	e.Seq, e.At = drey.Seq(seq), time.UnixMicro(at).UTC()
 	e.From, e.To, e.Trigger = from.String, to.String, trigger.String
 	e.Cause, e.RequestID = drey.Seq(cause.Int64), drey.RequestID(requestID.String)
 	if level.Valid {
 		if err := e.Level.UnmarshalText([]byte(level.String)); err != nil {
-			return e, fmt.Errorf("row %d: %w", seq, err)
+			return e, "", fmt.Errorf("row %d: %w", seq, err)
 		}
 	}
-	if e.Fields, err = store.DecodeFields(json.RawMessage(fields.String)); err != nil {
-		return e, fmt.Errorf("row %d: %w", seq, err)
+	return e, raw.String, nil
+}
+
+func decodeFields(e *drey.Event, raw string) (err error) {
+	if e.Fields, err = store.DecodeFields(json.RawMessage(raw)); err != nil {
+		return fmt.Errorf("row %d: %w", e.Seq, err)
 	}
-	return e, nil
+	return nil
 }

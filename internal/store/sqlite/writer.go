@@ -92,29 +92,44 @@ func newWriter(c *conn, o Options) (*writer, error) {
 	return w, err
 }
 
-// transaction commits the batch, sets the result of each request, and says
-// whether there was a commit and of how many rows. An error means that nothing
-// of the batch was written; store.ErrUnsettled, that nobody knows.
-func (w *writer) transaction(batch []*request) (committed bool, rows int, err error) {
+// transaction commits the batch and what more gives after it, until that is
+// nothing; sets the result of each request, returns them all, and says whether
+// there was a commit and of how many rows. An error means that nothing of them
+// was written; store.ErrUnsettled, that nobody knows.
+func (w *writer) transaction(batch []*request, more func() []*request) (all []*request, committed bool, rows int, err error) {
 	if err := w.ready(); err != nil {
-		return false, 0, err
+		return batch, false, 0, err
 	}
 	if _, _, err := w.begin.run(); err != nil {
-		return false, 0, err
+		return batch, false, 0, err
 	}
-	first, writes, err := w.fill(batch)
+	writes := false
+	if err = w.enter(); err != nil {
+		w.abandon()
+		return batch, false, 0, err
+	}
+	first := w.seq
+	for next := batch; len(next) > 0 && err == nil; {
+		var wrote bool
+		wrote, err = w.fill(next)
+		writes = writes || wrote
+		if err == nil {
+			next = more()
+			batch = append(batch, next...)
+		}
+	}
 	if err != nil || !writes {
 		w.abandon()
-		return false, 0, err
+		return batch, false, 0, err
 	}
 	if _, _, err := w.move.run(w.seq, w.txn+1, int64(w.epoch)); err != nil {
 		w.abandon()
-		return false, 0, err
+		return batch, false, 0, err
 	}
 	w.txn++
 	if err := w.finish(); err != nil {
 		if settled, cause := w.settle(w.txn, err); !settled {
-			return false, 0, cause
+			return batch, false, 0, cause
 		}
 	}
 	rows = int(w.seq - first)
@@ -123,7 +138,7 @@ func (w *writer) transaction(batch []*request) (committed bool, rows int, err er
 			r.commit.Rows = rows
 		}
 	}
-	return true, rows, nil
+	return batch, true, rows, nil
 }
 
 // ready reports whether a transaction may begin.
@@ -157,13 +172,9 @@ func (w *writer) enter() error {
 	return nil
 }
 
-// fill decides and writes each request of the batch in the open transaction.
-// It returns the seq before the batch, and whether there is something to commit.
-func (w *writer) fill(batch []*request) (first int64, writes bool, err error) {
-	if err := w.enter(); err != nil {
-		return 0, false, err
-	}
-	seq := w.seq
+// fill decides and writes each of the requests in the open transaction, and says
+// whether there is something to commit.
+func (w *writer) fill(batch []*request) (writes bool, err error) {
 	for _, r := range batch {
 		if r.commit, r.err = (store.Commit{}), r.invalid; len(r.appends) == 0 {
 			continue
@@ -171,21 +182,21 @@ func (w *writer) fill(batch []*request) (first int64, writes bool, err error) {
 		before := w.seq
 		refusal, err := w.decide(r)
 		if err != nil {
-			return seq, false, err
+			return writes, err
 		}
 		if refusal != nil {
 			r.err = refusal
 			continue
 		}
 		if err := w.write(r); err != nil {
-			return seq, false, err
+			return writes, err
 		}
 		writes = true
 		if w.seq > before {
 			r.commit.First, r.commit.Last = drey.Seq(before+1), drey.Seq(w.seq)
 		}
 	}
-	return seq, writes, nil
+	return writes, nil
 }
 
 func (w *writer) readHead() (epoch uint64, seq, txn int64, err error) {

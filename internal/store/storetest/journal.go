@@ -258,6 +258,51 @@ func (s suite) allMachines(t *testing.T) {
 	}
 }
 
+func (s suite) machinePages(t *testing.T) {
+	st := s.fresh(t)
+	if page, err := st.SnapshotsAfter(t.Context(), "m", "", 10); err != nil || len(page) != 0 {
+		t.Errorf("an unknown machine: %v, %v", page, err)
+	}
+	for i, id := range []string{"b", "a", "ä", "B", "c", "a b", "a-b", "0", "gone", "gone too", "a.b", "AB", "ab"} {
+		a := store.Append{Machine: "m", ID: id, Events: []drey.Event{event("m", id, i), event("companion", id, i)}}
+		if i%3 != 0 {
+			a.Snapshot = raw(`%q`, id)
+		}
+		mustAppend(t, st, a)
+		mustAppend(t, st, store.Append{Machine: "other", ID: id, Snapshot: raw(`0`)})
+		if i%2 == 0 {
+			mustAppend(t, st, store.Append{Machine: "m", ID: id, Expect: 1, Events: []drey.Event{event("m", id, i+20)}})
+		}
+	}
+	for _, id := range []string{"gone", "gone too"} {
+		mustAppend(t, st, store.Append{Machine: "m", ID: id, Expect: store.AnyVersion, Delete: true})
+	}
+	all, err := st.Snapshots(t.Context(), "m")
+	if err != nil || len(all) != 11 {
+		t.Fatalf("%d machines, %v; want 11", len(all), err)
+	}
+	for _, limit := range []int{1, 2, 5, 11, 0} {
+		var got []store.State
+		for after, walking := "", true; walking; {
+			page, err := st.SnapshotsAfter(t.Context(), "m", after, limit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := min(store.PageLimit(limit), len(all)-len(got)); len(page) != want {
+				t.Fatalf("a page of %d behind %q has %d machines, want %d", limit, after, len(page), want)
+			}
+			if got, walking = append(got, page...), len(page) > 0; walking {
+				after = page[len(page)-1].ID
+			}
+		}
+		for i := range all {
+			if diff := cmp.Diff(view(t, all[i]), view(t, got[i])); diff != "" {
+				t.Errorf("pages of %d (-Snapshots +SnapshotsAfter):\n%s", limit, diff)
+			}
+		}
+	}
+}
+
 func (s suite) deletion(t *testing.T) {
 	st := s.fresh(t)
 	mustAppend(t, st, store.Append{Machine: "m", ID: "1", Events: []drey.Event{event("m", "1", 0), event("m", "1", 1)}, Snapshot: raw(`1`)})

@@ -37,6 +37,7 @@ func Run(t *testing.T, open Opener) {
 		{"companion rows count for no version", s.companions},
 		{"a snapshot with its tail", s.snapshots},
 		{"all machines of a kind", s.allMachines},
+		{"machines in pages", s.machinePages},
 		{"a deleted machine begins again", s.deletion},
 		{"filters", s.filters},
 		{"pages", s.pages},
