@@ -61,11 +61,13 @@ fuzz: ## each fuzz target for FUZZTIME (5m)
 soak: ## the long loops: kill -9, cancels, faults
 	DREY_SOAK=1 go test $(RACE) -timeout 2h -count=1 ./internal/store/... ./internal/daemon/... ./internal/statedir/...
 
-bench: build ## latency and throughput beside a bare reverse proxy, in one run
+bench: build ## latency, throughput and the lifecycle's figures, each beside its reference
 	go test -run '^$$' -bench . -benchtime 1s -count 1 ./internal/wire/... ./internal/route/... ./internal/health/... ./internal/store/...
+	go test -run '^$$' -bench Failover -benchtime 1000x ./bench/inprocess
 	go run ./bench/proxy
+	go run ./bench/lifecycle
 
-e2e: build ## Claude Code, headless, through drey
+e2e: build ## Claude Code and Codex, headless, through drey
 	./e2e/run
 
 clean:

@@ -44,9 +44,9 @@ func exitCode(err error) int {
 	case codeUsage, "config", "no_home", "socket_path_too_long",
 		api.CodeConfigRejected, api.CodeInvalidArgument:
 		return exitUsage
-	case client.CodeNoDaemon:
+	case client.CodeNoDaemon, api.CodeNotStarted:
 		return exitNoDaemon
-	case "locked":
+	case "locked", "store_held":
 		return exitLocked
 	}
 	if errors.Is(err, context.DeadlineExceeded) {

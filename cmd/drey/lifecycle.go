@@ -44,7 +44,7 @@ func (c *cli) lifecycle(ctx context.Context) (api.Lifecycle, error) {
 	cl, err := c.look(ctx)
 	if err == nil {
 		defer cl.Close()
-		return cl.Lifecycle(ctx)
+		return within(ctx, c, cl.Lifecycle)
 	}
 	if codeOf(err) != client.CodeNoDaemon {
 		return api.Lifecycle{}, err
@@ -232,7 +232,7 @@ is started. A model call does the same by itself.`,
 				return err
 			}
 			defer cl.Close()
-			l, err := cl.Wake(ctx, api.Wake{Reason: reason})
+			l, err := within(ctx, c, func(ctx context.Context) (api.Lifecycle, error) { return cl.Wake(ctx, api.Wake{Reason: reason}) })
 			if err != nil {
 				return err
 			}
@@ -270,7 +270,7 @@ It exits 1 if a step failed, work came between, or it was refused.`,
 				return err
 			}
 			defer cl.Close()
-			return c.sleep(ctx, cl, func() (api.Slept, error) { return cl.Sleep(ctx, ask) })
+			return c.sleep(ctx, cl, ask)
 		},
 	}
 	cmd.Flags().BoolVar(&ask.Force, "force", false, "also when it is quarantined, clean, or work is under way")
@@ -292,38 +292,59 @@ a system that keeps the sockets). It exits 1 with what does not hold.`,
 			ctx, cancel := interruptible(cmd.Context())
 			defer cancel()
 			cl, err := c.look(ctx)
+			if codeOf(err) == client.CodeNoDaemon {
+				return c.hibernates(err)
+			}
 			if err != nil {
 				return err
 			}
 			defer cl.Close()
-			return c.sleep(ctx, cl, func() (api.Slept, error) { return cl.Hibernate(ctx) })
+			// First the cycle, which is watched, then the end alone: a connection
+			// that came on the way out would wake the next process.
+			slept, err := c.watchSleep(ctx, cl, api.Sleep{})
+			if err != nil {
+				return err
+			}
+			gone, err := cl.Hibernate(ctx)
+			if err != nil {
+				return err
+			}
+			if c.json {
+				slept.Lifecycle = gone.Lifecycle
+				return c.printJSON(slept)
+			}
+			fmt.Fprintln(c.stdout, gone.Lifecycle.State)
+			return nil
 		},
 	}
 }
 
-// sleep runs act, and shows the steps of the sleep cycle as they end.
-func (c *cli) sleep(ctx context.Context, cl *client.Client, act func() (api.Slept, error)) error {
+// hibernates tells that the daemon is in HIBERNATION already, where it is; else
+// it returns noDaemon.
+func (c *cli) hibernates(noDaemon error) error {
+	home, err := c.homePath()
+	if err != nil {
+		return err
+	}
+	l, err := daemon.LifecycleAtRest(statedir.At(home), time.Now())
+	if err != nil || l.State != lifecycle.Hibernation.String() {
+		return noDaemon
+	}
 	if c.json {
-		s, err := act()
-		if err != nil {
-			return err
-		}
-		return c.printJSON(s)
+		return c.printJSON(api.Slept{Steps: []api.SleepStep{}, Lifecycle: l})
 	}
-	st, err := cl.Status(ctx)
-	if err != nil {
-		return err
-	}
-	stop := c.showSteps(ctx, cl, st.Journal.Head)
-	s, err := act()
-	shown := stop()
-	if err != nil {
-		return err
-	}
-	for _, step := range s.Steps[min(shown, len(s.Steps)):] { // the answer was faster than the event
-		c.printStep(step)
-	}
+	fmt.Fprintf(c.stdout, "%s since %s\n", l.State, aged(l.Since, time.Now()))
+	return nil
+}
+
+// sleep sends the daemon to sleep, and tells how that went.
+func (c *cli) sleep(ctx context.Context, cl *client.Client, ask api.Sleep) error {
+	s, err := c.watchSleep(ctx, cl, ask)
 	switch {
+	case err != nil:
+		return err
+	case c.json:
+		return c.printJSON(s)
 	case s.Clean:
 		fmt.Fprintln(c.stdout, "nothing to do: the last sleep cycle is clean, nobody has been there since; --force runs one all the same")
 	case s.Started:
@@ -332,6 +353,28 @@ func (c *cli) sleep(ctx context.Context, cl *client.Client, act func() (api.Slep
 		fmt.Fprintln(c.stdout, s.Lifecycle.State)
 	}
 	return nil
+}
+
+// watchSleep sends the daemon to sleep and shows the steps of the sleep cycle as
+// they end (none with --json). No connection of it
+// is left when it returns.
+func (c *cli) watchSleep(ctx context.Context, cl *client.Client, ask api.Sleep) (api.Slept, error) {
+	if c.json {
+		return cl.Sleep(ctx, ask)
+	}
+	st, err := cl.Status(ctx)
+	if err != nil {
+		return api.Slept{}, err
+	}
+	stop := c.showSteps(ctx, cl, st.Journal.Head)
+	s, err := cl.Sleep(ctx, ask)
+	shown := stop()
+	if err == nil {
+		for _, step := range s.Steps[min(shown, len(s.Steps)):] { // the answer was faster than the event
+			c.printStep(step)
+		}
+	}
+	return s, err
 }
 
 // showSteps prints the steps that end behind a place in the journal. What it
@@ -444,10 +487,11 @@ func (c *cli) liftQuarantine(ctx context.Context) (changed bool, err error) {
 func lifecycleDispatch(c *cli) *cobra.Command {
 	var eligible, idle string
 	cmd := &cobra.Command{
-		Use:    "dispatch EVENT",
-		Short:  "Dispatch one event of the lifecycle without a daemon",
-		Hidden: true,
-		Args:   exactlyOneArg,
+		Use:     "dispatch EVENT",
+		Short:   "Dispatch one event of the lifecycle without a daemon",
+		Example: "  drey lifecycle dispatch idle_30min --sleep-eligible=true",
+		Hidden:  true,
+		Args:    exactlyOneArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ev := lifecycle.Event{At: time.Now()}
 			var err error

@@ -13,7 +13,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"drey": dreyUnderTest, "ensure": ensureUnderTest})
+	testscript.Main(m, map[string]func(){"drey": dreyUnderTest, "ensure": ensureUnderTest, "registry": registryUnderTest})
 }
 
 // readyEnv names the address to which a drey under test tells that its doors

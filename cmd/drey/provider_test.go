@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/dreyhq/drey/internal/api"
+	"github.com/dreyhq/drey/internal/statedir"
 )
 
 // providersDaemon is a home in which a daemon listens that answers about
@@ -23,6 +24,11 @@ func providersDaemon(t *testing.T) (home string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(home) })
+	lock, err := statedir.TryLock(statedir.At(home).Lock()) // else nobody is asked
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(lock.Release)
 	l, err := net.Listen("unix", filepath.Join(home, "drey.sock"))
 	if err != nil {
 		t.Fatal(err)

@@ -25,6 +25,7 @@ type cli struct {
 
 	base     daemon.Options // what every daemon of this run starts from: the seam of tests
 	patience time.Duration  // how long a daemon that holds the home and is silent is waited for
+	answerIn time.Duration  // how long an answer may take that needs no work; who is slower hangs
 	exe      string         // the program that is started in the background; "" = this one: the seam of tests
 
 	home   string // --home; "" = $DREY_HOME, else ~/.drey
@@ -41,7 +42,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 func newCLI(stdin io.Reader, stdout, stderr io.Writer) *cli {
 	return &cli{
 		stdin: stdin, stdout: stdout, stderr: stderr,
-		base: daemon.Options{Version: build().Version}, patience: 2 * time.Second,
+		base: daemon.Options{Version: build().Version}, patience: 2 * time.Second, answerIn: startPatience,
 	}
 }
 
@@ -96,7 +97,7 @@ daemon holds the home; 5 works, and wants attention (doctor); 124 time over.`,
 
 	root.SetHelpCommand(helpCommand())
 	root.AddCommand(
-		serveCommand(c), upCommand(c), demoCommand(c), statusCommand(c), providerCommand(c), whyCommand(c), lifecycleCommand(c), doctorCommand(c), eventsCommand(c),
+		serveCommand(c), upCommand(c), demoCommand(c), statusCommand(c), providerCommand(c), whyCommand(c), lifecycleCommand(c), opsCommand(c), doctorCommand(c), eventsCommand(c),
 		auditCommand(c), requestsCommand(c), configCommand(c), serviceCommand(c), completionCommand(c), versionCommand(c),
 	)
 	noFileNames(root)

@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
@@ -90,6 +92,7 @@ func TestExitCode(t *testing.T) {
 		"too long a path":                {coded("socket_path_too_long"), exitUsage},
 		"an id that is not there":        {coded(api.CodeNotFound), exitFailed},
 		"nobody answers":                 {coded(client.CodeNoDaemon), exitNoDaemon},
+		"it cannot start":                {coded(api.CodeNotStarted), exitNoDaemon},
 		"the home is taken":              {coded("locked"), exitLocked},
 		"a code under an error with Op":  {&drey.Error{Op: "boot", Err: coded("locked")}, exitLocked},
 		"a code under a wrapping":        {fmt.Errorf("boot: %w", coded("config")), exitUsage},
@@ -106,9 +109,44 @@ func TestExitCode(t *testing.T) {
 	}
 }
 
+// TestADaemonThatHangs: it holds the home and its socket, and answers nobody, as
+// a stopped process does. Who looks is told, and no one waits for ever.
+func TestADaemonThatHangs(t *testing.T) {
+	root, err := os.MkdirTemp("", "drey") // a socket's path has to be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(root)
+	home := statedir.At(root)
+	lock, err := statedir.TryLock(home.Lock())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Release()
+	socket, err := home.Socket()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", socket) // its backlog takes whoever comes
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, command := range []string{"status", "lifecycle status", "lifecycle wake"} {
+		var out, errs bytes.Buffer
+		c := newCLI(nil, &out, &errs)
+		c.answerIn = 10 * time.Millisecond
+		code := c.run(t.Context(), append(strings.Fields(command), "--home", root))
+		if want := fmt.Sprintf("the daemon does not answer (pid %d, home %s)", os.Getpid(), root); code != exitNoDaemon || !strings.Contains(errs.String(), want) || out.Len() > 0 {
+			t.Errorf("%s: exit %d, %q, %q", command, code, out.String(), errs.String())
+		}
+	}
+}
+
 // TestStatusOfAHeldHome: somebody holds the home and does not answer, as a
 // daemon does for a moment when it starts and when it stops.
 func TestStatusOfAHeldHome(t *testing.T) {
+	t.Setenv(noStartEnv, "1") // what would be started is this test
 	home := t.TempDir()
 	lock, err := statedir.TryLock(statedir.At(home).Lock())
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dreyhq/drey/internal/activation"
 	"github.com/dreyhq/drey/internal/daemon"
+	"github.com/dreyhq/drey/internal/statedir"
 )
 
 func serveCommand(c *cli) *cobra.Command {
@@ -47,6 +48,7 @@ brings it back. Started by hand it stays, and sleeps.`,
 				return err
 			}
 			opts.ShadowRun = shadow
+			c.capDaemonLog(statedir.At(opts.Home))
 			stop := stopOnSignals(cmd.Context(), func() { os.Exit(exitFailed) })
 			defer stop.End()
 			opts.Level = new(slog.LevelVar)

@@ -109,7 +109,7 @@ func (c *cli) startDaemon(ctx context.Context, home statedir.Home) (already bool
 	if err != nil {
 		return false, err
 	}
-	out, err := os.OpenFile(home.DaemonLog(), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	out, err := openDaemonLog(home.DaemonLog())
 	if err != nil {
 		return false, err
 	}

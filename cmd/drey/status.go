@@ -52,7 +52,7 @@ most.`,
 				return err
 			}
 			defer cl.Close()
-			s, err := cl.Status(cmd.Context())
+			s, err := within(cmd.Context(), c, cl.Status)
 			if err != nil {
 				return err
 			}
@@ -64,6 +64,28 @@ most.`,
 		},
 	}
 }
+
+// within asks the daemon something that it answers at once, and gives up where
+// it does not: it may hang, and whoever looks for that has to be told.
+func within[T any](ctx context.Context, c *cli, ask func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, c.answerIn, errSilent)
+	defer cancel()
+	v, err := ask(ctx)
+	if err == nil || !errors.Is(context.Cause(ctx), errSilent) {
+		return v, err
+	}
+	silent := &drey.Error{
+		Class: drey.Transport, Code: client.CodeNoDaemon, Err: errSilent, Hint: "`drey doctor` looks what is wrong",
+	}
+	if home, err := c.homePath(); err == nil {
+		if holder, held, err := statedir.Locked(statedir.At(home).Lock()); err == nil && held {
+			silent.Err = fmt.Errorf("%w (pid %d, home %s)", errSilent, holder.PID, home)
+		}
+	}
+	return v, silent
+}
+
+var errSilent = errors.New("the daemon does not answer")
 
 // notRunning tells it as the answer that it is, and not as an error.
 func (c *cli) notRunning() error {

@@ -11,20 +11,25 @@ import (
 	"github.com/dreyhq/drey"
 	"github.com/dreyhq/drey/internal/api"
 	"github.com/dreyhq/drey/internal/client"
+	"github.com/dreyhq/drey/internal/daemon"
+	"github.com/dreyhq/drey/internal/statedir"
 	"github.com/dreyhq/drey/internal/why"
 )
 
 func whyCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "why REQUEST-ID",
-		Short: "Explain why a request went where it went, and what became of a provider",
+		Short: "Explain where a request went, what became of a provider, why the daemon sleeps",
 		Long: `Explain in sentences why a request went where it went: who was asked, who was
 passed over and why, what failed, who answered. The id is in the header
 X-Drey-Request-Id of every answer, and in ` + "`drey requests`" + `.
 
 With "provider NAME": since when it was in trouble, what failed, who took it out,
-what was done to mend it, and how it came back.`,
-		Example:           "  drey why req_0a1b2c3d4e5f6a7b8c9d0e1f\n  drey why provider local",
+what was done to mend it, and how it came back.
+
+With "daemon": why it is in the state it is in, what woke it, and why it does not
+hibernate. That looks and no more: it starts and wakes no daemon.`,
+		Example:           "  drey why req_0a1b2c3d4e5f6a7b8c9d0e1f\n  drey why provider local\n  drey why daemon",
 		Args:              exactlyOneArg,
 		ValidArgsFunction: complete(),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -47,8 +52,44 @@ what was done to mend it, and how it came back.`,
 				return err
 			}
 			return c.explain(w)
-		}))
+		}), whyDaemon(c))
 	return cmd
+}
+
+func whyDaemon(c *cli) *cobra.Command {
+	return &cobra.Command{
+		Use:   "daemon",
+		Short: "Explain why the daemon is in the state it is in",
+		Long: `Explain why the daemon is awake, sleeps or is gone, what woke it the last times,
+and why it does not hibernate. Without a daemon it reads the files; it starts and
+wakes none.`,
+		Example: "  drey why daemon\n  drey why daemon --json | jq -r .summary",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			w, err := c.whyDaemon(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return c.explain(w)
+		},
+	}
+}
+
+// whyDaemon asks the daemon, or reads the files where none runs.
+func (c *cli) whyDaemon(ctx context.Context) (api.Why, error) {
+	cl, err := c.look(ctx)
+	if err == nil {
+		defer cl.Close()
+		return within(ctx, c, cl.WhyDaemon)
+	}
+	if codeOf(err) != client.CodeNoDaemon {
+		return api.Why{}, err
+	}
+	home, err := c.homePath()
+	if err != nil {
+		return api.Why{}, err
+	}
+	return daemon.WhyAtRest(statedir.At(home), time.Now())
 }
 
 // explain prints a story, with times in the zone of whoever reads it.

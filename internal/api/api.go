@@ -47,6 +47,7 @@ type Traffic struct {
 
 // Journal is where the record of transitions stands.
 type Journal struct {
+	Store string   `json:"store" doc:"where it is kept: a file, or the URL or reference that the configuration has"`
 	Head  drey.Seq `json:"head" doc:"the last committed seq"`
 	Epoch uint64   `json:"epoch" doc:"raised by one at each start"`
 }

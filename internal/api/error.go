@@ -11,6 +11,7 @@ const (
 	CodeInternal        = "internal"           // 500
 	CodeUnavailable     = "unavailable"        // 503
 	CodeConfigRejected  = "config_rejected"    // 400: the file is bad, nothing has changed
+	CodeNotStarted      = "not_started"        // 503: no daemon, because its start failed; the message says why
 )
 
 // Error is what a refusal says. The daemon may return one from its own methods

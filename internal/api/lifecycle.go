@@ -11,6 +11,7 @@ const (
 	CodeInterrupted     = "interrupted"       // work came, and the cycle has given way
 	CodeMayNotSleep     = "may_not_sleep"     // the table has no way from here
 	CodeMayNotHibernate = "may_not_hibernate" // a condition of hibernating does not hold; it is named
+	CodeNotSaved        = "not_saved"         // the disk refuses the record; the state is the old one, and the daemon goes on trying
 )
 
 // Lifecycle is how the daemon's lifecycle stands: GET /lifecycle, and what

@@ -2,13 +2,14 @@ package api
 
 import "github.com/dreyhq/drey"
 
-// Why is an explanation: GET /why/request/{id} and /why/provider/{name}.
+// Why is an explanation: GET /why/request/{id}, /why/provider/{name} and
+// /why/daemon.
 type Why struct {
-	Subject string    `json:"subject" enum:"provider,request"`
+	Subject string    `json:"subject" enum:"provider,request,daemon"`
 	ID      string    `json:"id"`
 	Summary string    `json:"summary" doc:"how it stands, or how it ended"`
 	Steps   []WhyStep `json:"steps" doc:"what led there, in order of time"`
-	Earlier int       `json:"earlier,omitempty" doc:"breakdowns of a provider before these, which are in the journal"`
+	Earlier int       `json:"earlier,omitempty" doc:"breakdowns of a provider, or wakes of the daemon, before these, which are in the journal"`
 	Text    string    `json:"text" doc:"the same for people, with times in UTC"`
 }
 

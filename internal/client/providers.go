@@ -71,6 +71,12 @@ func (c *Client) WhyProvider(ctx context.Context, name drey.ProviderID) (api.Why
 	return w, c.get(ctx, "/why/provider/"+url.PathEscape(string(name)), nil, &w)
 }
 
+// WhyDaemon explains why the daemon is in the state that it is in.
+func (c *Client) WhyDaemon(ctx context.Context) (api.Why, error) {
+	var w api.Why
+	return w, c.get(ctx, "/why/daemon", nil, &w)
+}
+
 func (c *Client) act(ctx context.Context, name drey.ProviderID, verb string, body any) (api.Provider, error) {
 	var p api.Provider
 	return p, c.post(ctx, providerPath(name, "/"+verb), body, &p)

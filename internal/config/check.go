@@ -114,6 +114,9 @@ func (c *checker) provider(p *Provider) {
 	if p.Key.Caller && len(c.f.Keys) > 0 {
 		c.faulty(path+".key", "caller forwards the caller's credential, which is a key of drey where keys are set", "remove keys, or give the provider a credential of its own")
 	}
+	if p.Responses && p.DreyWire() == drey.WireAnthropic {
+		c.faulty(path+".responses", "only servers of the openai wire speak Responses", "remove it: requests of that wire are translated for this provider")
+	}
 	c.file(path+".key", p.Key.Secret.File)
 	c.file(path+".tls.ca_file", p.TLS.CAFile)
 	if p.TLS.Insecure {

@@ -47,8 +47,8 @@ type File struct {
 	ContinuousProbe ContinuousProbe `yaml:"continuous_probe" doc:"probes of providers that nobody uses at the moment"`
 	ProcessGroups   []ProcessGroup  `yaml:"process_groups" doc:"groups of processes that compete for memory, by name"`
 	Lifecycle       Lifecycle       `yaml:"lifecycle" doc:"when the daemon goes to sleep"`
-	Operations      Operations      `yaml:"operations" built:"no" doc:"limits of the registry of operations"`
-	Store           string          `yaml:"store" default:"sqlite" enum:"sqlite" later:"^(postgres(ql)?:|env:|file:)" restart:"yes" doc:"sqlite; later also a postgres:// URL or a reference to one"`
+	Operations      Operations      `yaml:"operations" doc:"limits of the registry of operations"`
+	Store           Store           `yaml:"store" default:"sqlite" restart:"yes" doc:"sqlite, drey.db in the home; or a postgres:// URL without a password, or a reference to one, for many dreys"`
 	Journal         Journal         `yaml:"journal" doc:"how long the record of transitions and the rows of requests are kept"`
 	Keys            []Key           `yaml:"keys" doc:"who may call; without keys everybody on this machine"`
 	Budget          *Budget         `yaml:"budget" built:"no" doc:"over all paid providers together"`

@@ -21,14 +21,6 @@ type RouterRule struct {
 	Profile drey.ProfileID `yaml:"profile,required" doc:"the profile then"`
 }
 
-// Operations limits the registry of operations.
-type Operations struct {
-	MaxConcurrent   *int          `yaml:"max_concurrent" range:"0.." doc:"live operations per registry; absent = no limit"`
-	MaxCompleted    int           `yaml:"max_completed" default:"256" range:"0.." doc:"ended records kept per registry"`
-	ProgressHistory int           `yaml:"progress_history" default:"32" range:"0.." doc:"updates kept per operation"`
-	KeepHistory     drey.Duration `yaml:"keep_history" default:"30d" doc:"how long archived records can be read"`
-}
-
 // Cost holds prices in USD per million tokens, and a provider's budget.
 type Cost struct {
 	Input      *float64 `yaml:"input" range:"0.." doc:"input"`

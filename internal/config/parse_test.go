@@ -84,7 +84,7 @@ func TestParseWhole(t *testing.T) {
 		AllowPaid:      true,
 		DefaultProfile: "coding",
 		Aliases:        []Alias{{"claude-haiku-*", "plain"}, {"*-mini", "local"}, {"?", "coding"}},
-		Store:          "sqlite",
+		Store:          Store{URL: "postgres://drey@db.example/drey?sslmode=require"},
 		Journal:        Journal{Keep: 14 * 24 * 3600 * second},
 		Keys: []Key{
 			{Name: "ci", Secret: Secret{Env: "CI_KEY"}, Profiles: []drey.ProfileID{"plain"}},
@@ -418,7 +418,7 @@ func TestNeedsRestart(t *testing.T) {
 		}
 	}
 	old, changed := Default(), Default()
-	changed.Store = "other"
+	changed.Store = Store{Secret: Secret{Env: "DREY_STORE"}}
 	if got := NeedsRestart(old, changed); !slices.Equal(got, []string{"store"}) {
 		t.Errorf("store: got %v", got)
 	}

@@ -32,7 +32,7 @@ type Provider struct {
 	AppendSystem       string           `yaml:"append_system" doc:"line added at the end of the system text"`
 	TLS                TLS              `yaml:"tls" doc:"trust"`
 	Proxy              string           `yaml:"proxy" doc:"URL of an HTTP or SOCKS proxy; by default the environment's, never for loopback"`
-	Responses          bool             `yaml:"responses" built:"no" default:"false" doc:"it also speaks Responses natively"`
+	Responses          bool             `yaml:"responses" default:"false" doc:"it also speaks Responses natively"`
 	Reasoning          string           `yaml:"reasoning" built:"no" default:"auto" enum:"auto|drop|show" doc:"what is done with reasoning fields"`
 	Filters            []string         `yaml:"filters" built:"no" enum:"strip_thinking|strip_stop_markers|strip_tool_call_xml|repair_byte_fallback" doc:"what is taken out of answers"`
 	Repair             *bool            `yaml:"repair" built:"no" doc:"mend tool calls that come as text; by default on the openai wire"`

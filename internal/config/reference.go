@@ -105,6 +105,8 @@ func takes(f *field, s *spec) string {
 			return "reference"
 		case "Credential":
 			return "reference, `caller`, `none`"
+		case "Store":
+			return "`sqlite`, URL, reference"
 		}
 		return "text or reference"
 	case kindAuto:

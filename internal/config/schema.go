@@ -131,6 +131,8 @@ func referenceSchema(s *spec) schema {
 		return schema{"type": "string", "pattern": secretPattern}
 	case "Credential":
 		return schema{"type": "string", "pattern": strings.Replace(secretPattern, "(", "(caller|none|", 1)}
+	case "Store":
+		return schema{"type": "string", "pattern": strings.Replace(secretPattern, "(", "(sqlite|postgres(ql)?://.+|", 1)}
 	default: // Text
 		return schema{"type": "string"}
 	}

@@ -207,6 +207,7 @@ func (f *File) Secrets() []Secret {
 	for _, k := range f.Keys {
 		found[k.Secret] = true
 	}
+	found[f.Store.Secret] = true
 	delete(found, Secret{})
 	return slices.SortedFunc(maps.Keys(found), func(a, b Secret) int { return strings.Compare(a.String(), b.String()) })
 }

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -32,10 +33,10 @@ import (
 	"github.com/dreyhq/drey/internal/gateway"
 	"github.com/dreyhq/drey/internal/healing"
 	"github.com/dreyhq/drey/internal/lifecycle"
+	"github.com/dreyhq/drey/internal/orchestrator"
 	"github.com/dreyhq/drey/internal/redact"
 	"github.com/dreyhq/drey/internal/server"
 	"github.com/dreyhq/drey/internal/statedir"
-	"github.com/dreyhq/drey/internal/store/sqlite"
 )
 
 // Options say which daemon to run. The zero value of an optional field is its
@@ -79,7 +80,7 @@ type Options struct {
 type seams struct {
 	addr                  string // instead of listen.addr
 	lockWait, drain, look time.Duration
-	refuse                time.Duration // instead of refuseFor
+	refuse, standBy       time.Duration // instead of the constants of these names
 }
 
 // Daemon is a running drey. What it is made of is fixed at the start; conf is
@@ -92,7 +93,7 @@ type Daemon struct {
 	home     statedir.Home
 	lock     *statedir.Lock
 	loader   *loader
-	store    *sqlite.Store
+	store    kept
 	audit    *statedir.Log // nil if it is off
 	requests *statedir.Log // nil if it is off
 	bus      *events.Bus
@@ -105,11 +106,14 @@ type Daemon struct {
 
 	scraped http.Handler // answers /metrics
 
+	operations *orchestrator.Operations
+
 	record    *statedir.Lifecycle // the owner's alone, from its Boot on
 	owner     *dormancy.Owner
 	homeWatch *statedir.HomeWatch
 	sleep     *sleepMetrics
 	rests     chan lifecycle.State // holds one: the state that providers do not know of yet
+	upkept    chan struct{}        // holds one: upkeep has ended, and left something to give back
 	state     atomic.Uint32        // lifecycle.State
 
 	tcp, unix, scrape net.Listener // scrape is nil without telemetry.metrics_listen
@@ -143,7 +147,7 @@ func Run(ctx context.Context, o Options) error {
 // when it fails is undone; what was inherited stays.
 func boot(ctx context.Context, o Options) (_ *Daemon, err error) {
 	restrictUmask()
-	d := &Daemon{opts: o, started: time.Now(), log: slog.New(slog.DiscardHandler), hup: make(chan os.Signal, 1), strange: make(chan struct{}, 1), rests: make(chan lifecycle.State, 1), ballast: newBallast()}
+	d := &Daemon{opts: o, started: time.Now(), log: slog.New(slog.DiscardHandler), hup: make(chan os.Signal, 1), strange: make(chan struct{}, 1), rests: make(chan lifecycle.State, 1), upkept: make(chan struct{}, 1), ballast: newBallast()}
 	d.redactor.Store(redact.New())
 	if o.Log != nil {
 		d.log = slog.New(&redacting{o.Log.Handler(), d.redactString})
@@ -182,8 +186,7 @@ func boot(ctx context.Context, o Options) (_ *Daemon, err error) {
 	d.know(gen)
 	d.adopt(gen)
 
-	d.store, err = sqlite.Open(ctx, sqlite.Options{Path: d.home.DB(), Lock: d.lock, Log: d.log, Fatal: d.fatal})
-	if err != nil {
+	if d.store, err = d.openStore(ctx, gen.store); err != nil {
 		return nil, err
 	}
 	undo = append(undo, func() {
@@ -250,6 +253,12 @@ func (d *Daemon) build(ctx context.Context, gen *generation) error {
 		return configError(err)
 	}
 	d.owner = d.newOwner(ctx, gen)
+	d.operations, err = orchestrator.New(ctx, orchestrator.Config{
+		Journal: d.store, Bus: d.bus, Policy: policyOfOperations(&gen.file.Operations), Metrics: orchestrator.NewMetrics(registry), Log: d.log,
+	})
+	if err != nil {
+		return err
+	}
 	registry.MustRegister(&collector{d})
 	d.scraped = promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelWarn)})
 	var metrics http.Handler
@@ -258,7 +267,7 @@ func (d *Daemon) build(ctx context.Context, gen *generation) error {
 	}
 	d.server = server.New(server.Config{
 		Version: d.opts.Version, Gateway: d.gateway, Daemon: d, Journal: d.store, Rows: d.store, Bus: d.bus,
-		Healer: d.healer(), Lifecycle: sleeper{d}, Begin: d.owner.Begin, Idle: idleConnection(&gen.file.Lifecycle),
+		Healer: d.healer(), Operations: d.operations, Lifecycle: sleeper{d}, Begin: d.owner.Begin, Idle: idleConnection(&gen.file.Lifecycle),
 		Metrics: metrics, Redact: d.redactBytes, Log: d.log, Doors: gen.doors,
 	})
 	return nil
@@ -290,10 +299,11 @@ func (d *Daemon) restore(ctx context.Context) error {
 	}
 	theirs, ours := map[string]float64{}, map[string]float64{}
 	for series, v := range saved {
+		series = strings.ReplaceAll(series, "\x00", "\x1f") // as the first version joined them
 		if d.healed.Owns(series) {
-			theirs[series] = v
+			theirs[series] += v
 		} else {
-			ours[series] = v
+			ours[series] += v
 		}
 	}
 	for _, name := range append(d.metrics.Restore(ours), d.healed.Restore(theirs)...) {
@@ -310,6 +320,11 @@ func (d *Daemon) listen(gen *generation) (err error) {
 		}
 	}()
 	in := d.inherit()
+	if in.Control == nil {
+		if err := d.unowned(); err != nil {
+			return err
+		}
+	}
 	if d.tcp, d.unix, d.scrape = in.Gateway, in.Control, in.Metrics; d.tcp == nil {
 		addr := cmp.Or(d.opts.test.addr, gen.file.Listen.Addr)
 		if d.tcp, err = net.Listen("tcp", addr); err != nil {
@@ -329,13 +344,30 @@ func (d *Daemon) listen(gen *generation) (err error) {
 	return nil
 }
 
+// unowned returns an error if somebody listens at the control socket. We hold
+// the lock, so that is no daemon but one who starts daemons, and who would go on
+// waiting at a socket that nobody finds any more.
+func (d *Daemon) unowned() error {
+	path, err := d.home.Socket()
+	if err != nil {
+		return configError(err)
+	}
+	conn, err := net.DialTimeout("unix", path, time.Second)
+	if err != nil {
+		return nil // nobody; or nobody who could be asked, and the socket is replaced
+	}
+	_ = conn.Close() // nothing was said on it
+	return &drey.Error{Code: "locked", Op: "take the control socket " + path, Err: errors.New("somebody else keeps it"),
+		Hint: "`drey up`, or the system, keeps this home's doors and starts the daemon by itself, which is awake now; stop that one to serve by hand"}
+}
+
 // listenControl binds the control socket.
 func (d *Daemon) listenControl() (net.Listener, error) {
 	path, err := d.home.Socket()
 	if err != nil {
 		return nil, configError(err)
 	}
-	// We hold the lock, so a socket that is there has been left behind.
+	// Nobody listens there, and we hold the lock: it has been left behind.
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("replace the old control socket: %w", err)
 	}

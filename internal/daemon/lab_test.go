@@ -24,12 +24,18 @@ import (
 	"github.com/dreyhq/drey/internal/fake"
 	"github.com/dreyhq/drey/internal/statedir"
 	"github.com/dreyhq/drey/internal/store"
+	"github.com/dreyhq/drey/internal/store/postgres/pgtest"
 )
 
 func TestMain(m *testing.M) {
 	runChild()
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(withServer{m})
 }
+
+// withServer runs the tests with a PostgreSQL server for those that want one.
+type withServer struct{ *testing.M }
+
+func (s withServer) Run() int { return pgtest.Main(s.M) }
 
 // soak says that the long form of the tests is wanted.
 func soak() bool { return os.Getenv("DREY_SOAK") == "1" }

@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"os"
-	"runtime/debug"
 	"time"
 
 	"github.com/dreyhq/drey"
@@ -14,6 +13,7 @@ import (
 	"github.com/dreyhq/drey/internal/lifecycle"
 	"github.com/dreyhq/drey/internal/statedir"
 	"github.com/dreyhq/drey/internal/store"
+	"github.com/dreyhq/drey/internal/waker"
 )
 
 // machineLifecycle is whose events those of the lifecycle are.
@@ -42,7 +42,7 @@ func (d *Daemon) newOwner(ctx context.Context, gen *generation) *dormancy.Owner 
 	return dormancy.New(dormancy.Config{
 		State: d.record, Home: d.home, Doors: doors{d}, Policy: d.policyOf(&gen.file.Lifecycle), Steps: d.sleepSteps(), Watch: d.homeWatch.C(),
 		Blocks: d.blocks, Relax: d.relax, Moved: d.moved, Publish: d.publish, Woke: d.sleep.woke, StepTook: d.sleep.stepTook, Log: d.log,
-		Alarm: d.inherit().Alarm, FirstStart: d.firstStart(ctx),
+		Alarm: d.inherit().Alarm, FirstStart: d.firstStart(ctx), Redact: d.redactString,
 	})
 }
 
@@ -82,7 +82,7 @@ func (o doors) Resume() {
 func (d *Daemon) relax() {
 	d.gateway.Close()
 	d.store.Relax()
-	debug.FreeOSMemory()
+	waker.Slim()
 }
 
 // moved tells the others of a state. It must not block the owner, so that the
@@ -108,12 +108,17 @@ var rests = map[lifecycle.State]healing.Rest{
 	lifecycle.Wake: healing.Awake, lifecycle.Drowsy: healing.Drowsy, lifecycle.Sleep: healing.Asleep, lifecycle.Hibernation: healing.Asleep,
 }
 
-// rest has the providers follow the lifecycle's state.
+// rest has the providers follow the lifecycle's state, and gives back what
+// upkeep has used.
 func (d *Daemon) rest(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-d.upkept:
+			if !d.awake() {
+				d.relax()
+			}
 		case s := <-d.rests:
 			d.keeper.Rest(rests[s])
 		}
@@ -152,7 +157,20 @@ func (d *Daemon) publish(_ context.Context, lines []lifecycle.Line, from, to lif
 	d.sleep.transition(from, to, trigger)
 	for _, l := range lines {
 		d.bus.Emit(lifecycleEvent(l))
+		if endsUpkeep(l) {
+			select {
+			case d.upkept <- struct{}{}:
+			default: // once is enough
+			}
+		}
 	}
+}
+
+// endsUpkeep reports whether upkeep is over for now with a line: it reads the
+// whole store, and what it has read is in memory long after the state was
+// entered in which memory is given back. What interrupts it wakes the daemon.
+func endsUpkeep(l lifecycle.Line) bool {
+	return l.Event == lifecycle.EventCycleCompleted || l.Event == lifecycle.EventStepCompleted && l.Field("error") != nil
 }
 
 // lifecycleEvent is a line of the lifecycle's log in the envelope.

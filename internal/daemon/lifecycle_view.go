@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"github.com/dreyhq/drey/internal/api"
 	"github.com/dreyhq/drey/internal/dormancy"
 	"github.com/dreyhq/drey/internal/lifecycle"
+	"github.com/dreyhq/drey/internal/server"
 	"github.com/dreyhq/drey/internal/statedir"
 	"github.com/dreyhq/drey/internal/upkeep"
 )
@@ -47,6 +49,28 @@ func LifecycleAtRest(home statedir.Home, now time.Time) (api.Lifecycle, error) {
 	l := recordView(r)
 	l.Daemon = "not running"
 	return l, nil
+}
+
+// whyLines is how many of the log's lines are read for the story of the daemon.
+const whyLines = 500
+
+// WhyAtRest explains why no daemon runs, from the files: what GET /why/daemon
+// answers where one does. It wakes nobody and changes nothing. What of the log
+// cannot be read is left out.
+func WhyAtRest(home statedir.Home, now time.Time) (api.Why, error) {
+	l, err := LifecycleAtRest(home, now)
+	if err != nil {
+		return api.Why{}, err
+	}
+	lines, _, _ := statedir.History(home, statedir.HistoryQuery{Limit: whyLines})
+	var events []drey.Event
+	for _, line := range lines {
+		var ev drey.Event
+		if json.Unmarshal(line, &ev) == nil {
+			events = append(events, ev)
+		}
+	}
+	return server.WhyDaemon(l, false, events, now)
 }
 
 // LiftQuarantineAtRest lets the sleep cycle run again where no daemon runs,
@@ -91,7 +115,22 @@ var SleepSteps = len(upkeep.Steps(upkeep.Config{}))
 type sleeper struct{ d *Daemon }
 
 // Lifecycle implements server.Lifecycle.
-func (s sleeper) Lifecycle(context.Context) (api.Lifecycle, error) { return s.d.lifecycleView(), nil }
+func (s sleeper) Lifecycle(ctx context.Context) (api.Lifecycle, error) {
+	s.d.catchUp(ctx)
+	return s.d.lifecycleView(), nil
+}
+
+// wakeWithin is how long after a request's arrival its wake is on disk, where
+// the disk is healthy. Source: the lifecycle contract §6.2.
+const wakeWithin = 100 * time.Millisecond
+
+// catchUp has whoever looks see the state that the requests before led to. One
+// who looks does not wait for a disk that hangs.
+func (d *Daemon) catchUp(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, wakeWithin)
+	defer cancel()
+	d.owner.CatchUp(ctx)
+}
 
 func (d *Daemon) lifecycleView() api.Lifecycle {
 	st := d.owner.Status()
@@ -99,6 +138,9 @@ func (d *Daemon) lifecycleView() api.Lifecycle {
 	l.Daemon = fmt.Sprintf("running pid=%d", os.Getpid())
 	l.Visitor, l.Polling = d.server.Visitor(), d.homeWatch.Polling()
 	who, _ := d.waker(&d.conf.Load().file.Lifecycle)
+	if d.shadow() {
+		who = "itself, since a shadow run does not end"
+	}
 	l.MayHibernate = &api.MayHibernate{May: len(st.Blocks) == 0, By: who}
 	for _, b := range st.Blocks {
 		l.MayHibernate.Because = append(l.MayHibernate.Because, b.Text)
@@ -180,6 +222,9 @@ func sleepError(err error) error {
 	}
 	if _, ok := errors.AsType[*dormancy.HeldError](err); ok {
 		return refuse(api.CodeMayNotHibernate, "`drey lifecycle status` shows it; `drey up` keeps the listeners so that the daemon can end")
+	}
+	if _, ok := errors.AsType[*dormancy.SaveError](err); ok {
+		return refuse(api.CodeNotSaved, "see that the disk has room and can be written; requests are served all the same, and it is tried again by itself")
 	}
 	if _, ok := errors.AsType[*dormancy.StepError](err); ok {
 		return refuse(api.CodeCycleFailed, "`drey lifecycle history` has the whole story; it is tried again by itself")

@@ -33,6 +33,7 @@ type generation struct {
 	settings gateway.Settings
 	doors    server.Doors
 	healing  healing.Settings
+	store    string   // its address, password and all; "" = the embedded one
 	secrets  []string // the values, for the redactor
 	warnings []string
 	restart  []string // keys whose change waits for a restart
@@ -176,6 +177,9 @@ func (l *loader) compile(gen *generation) error {
 		return configError(err)
 	}
 	if gen.healing, err = c.healing(gen.file, gen.settings.Providers, l.home.Root(), l.home.ProcessLog); err != nil {
+		return configError(err)
+	}
+	if gen.store, err = c.storeURL(gen.file.Store); err != nil {
 		return configError(err)
 	}
 	gen.secrets = c.known

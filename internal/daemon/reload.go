@@ -44,6 +44,9 @@ func (d *Daemon) Reload(ctx context.Context) (api.Reload, error) {
 	d.keeper.Apply(gen.healing)
 	d.adopt(gen)
 	d.server.SetDoors(gen.doors)
+	if err := d.operations.Apply(ctx, policyOfOperations(&gen.file.Operations)); err != nil {
+		d.log.Warn("operations-policy-not-applied", "error", err) // the daemon is stopping
+	}
 	d.owner.SetPolicy(d.policyOf(&gen.file.Lifecycle))
 	d.loaded(gen)
 	select {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/api"
 	"github.com/dreyhq/drey/internal/client"
 	"github.com/dreyhq/drey/internal/fake"
 )
@@ -150,8 +151,23 @@ profiles:
 	_, err := c.Reload(t.Context())
 	clean(t, "a bad reload", fmt.Sprint(err, ConfigFields(err)))
 
+	// What others write into the lifecycle's log, its record and the journal.
+	if _, err := c.Sleep(t.Context(), api.Sleep{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Wake(t.Context(), api.Wake{Reason: "because of " + secretKey}); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.home.SignalWake("because of " + secretClient); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the wake signal is consumed", func() bool { return !h.home.WakePending() })
+
 	if err := h.stop(); err != nil {
 		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(h.home.LifecycleLog(time.Now())); err != nil || bytes.Count(b, []byte("because of [redacted]")) != 2 {
+		t.Errorf("the lifecycle's log does not tell of both wakes: %v %s", err, b)
 	}
 	text := live()
 	if strings.Count(text, "provider-failed") < 20 {

@@ -59,13 +59,15 @@ const hibernateWithin = 5 * time.Second
 func (d *Daemon) serve(ctx context.Context) error {
 	failed := make(chan error, 1)
 	hibernated := make(chan struct{})
-	doors, chores, sleepers, keepers, books, writers, logs := newLayer(), newLayer(), newLayer(), newLayer(), newLayer(), newLayer(), newLayer()
+	doors, chores, sleepers, keepers, registries := newLayer(), newLayer(), newLayer(), newLayer(), newLayer()
+	books, writers, logs := newLayer(), newLayer(), newLayer()
 	for _, l := range d.logs() {
 		logs.run(failed, l.Serve)
 	}
 	writers.run(failed, d.bus.Serve)
 	books.run(failed, d.ledger.Serve)
 	keepers.run(failed, d.keeper.Serve)
+	registries.run(failed, d.operations.Serve)
 	sleepers.run(failed, func(ctx context.Context) error {
 		err := d.owner.Serve(ctx)
 		if errors.Is(err, dormancy.ErrHibernated) {
@@ -115,8 +117,9 @@ func (d *Daemon) serve(ctx context.Context) error {
 	chores.stop()
 	doors.stop()
 	sleepers.stop()
-	keepers.stop() // health is saved, processes are stopped
-	books.stop()   // requests are written down, sums are saved
+	registries.stop() // what was decided is durable
+	keepers.stop()    // health is saved, processes are stopped
+	books.stop()      // requests are written down, sums are saved
 	d.gateway.Close()
 	d.emit(drey.Info, "drey-shutdown", drey.F("reason", reason))
 	writers.stop() // the last event is journaled and in the audit log

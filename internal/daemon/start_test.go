@@ -93,6 +93,38 @@ func TestAStaleSocketIsReplaced(t *testing.T) {
 	}
 }
 
+// TestDoorsThatSomebodyKeeps: the lock is free, and somebody waits at the
+// control socket to start a daemon. One that is started by hand would take the
+// socket's name away under it.
+func TestDoorsThatSomebodyKeeps(t *testing.T) {
+	p := provider(t, nil)
+	home := newHome(t, yamlOf("openai", p.URL()))
+	path, err := statedir.At(home).Socket()
+	if err != nil {
+		t.Fatal(err)
+	}
+	waker, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer waker.Close()
+	before, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := refused(t, options(home)); e.Code != "locked" || !strings.Contains(e.Hint, "drey up") {
+		t.Errorf("%v (code %q, hint %q)", e, e.Code, e.Hint)
+	}
+	if after, err := os.Stat(path); err != nil || !os.SameFile(before, after) {
+		t.Errorf("the socket was replaced: %v", err)
+	}
+	lock, err := statedir.TryLock(statedir.At(home).Lock())
+	if err != nil {
+		t.Fatalf("the home is held: %v", err)
+	}
+	lock.Release()
+}
+
 func TestAStartThatFailsSaysWhyAndLeavesNothing(t *testing.T) {
 	p := provider(t, nil)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")

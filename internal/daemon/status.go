@@ -16,6 +16,7 @@ import (
 
 // Status tells the daemon in one look.
 func (d *Daemon) Status(ctx context.Context) (api.Status, error) {
+	d.catchUp(ctx)
 	gen := d.conf.Load()
 	head, err := d.store.Head(ctx)
 	if err != nil {
@@ -26,7 +27,7 @@ func (d *Daemon) Status(ctx context.Context) (api.Status, error) {
 		StartedAt: drey.FormatTime(d.started), UptimeS: int64(time.Since(d.started).Seconds()),
 		Listen: []string{d.tcp.Addr().String()}, Socket: d.unix.Addr().String(),
 		Home: d.home.Root(), Config: gen.source, AllowPaid: gen.settings.AllowPaid, DefaultProfile: d.gateway.DefaultProfile(),
-		Journal: api.Journal{Head: head, Epoch: d.store.Epoch()},
+		Journal: api.Journal{Store: d.storeName(), Head: head, Epoch: d.store.Epoch()},
 	}
 	for _, p := range d.gateway.Profiles() {
 		s.Profiles = append(s.Profiles, api.Profile{ID: p.ID, Chain: p.Chain, Ready: p.Ready})

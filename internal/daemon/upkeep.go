@@ -23,6 +23,11 @@ func (d *Daemon) sleepSteps() []dormancy.Step {
 		out = append(out, dormancy.Step{Number: s.Number, Name: s.Name, Timeout: s.Timeout,
 			Run: func(ctx context.Context, pace func(int) error) (string, []drey.Field, error) {
 				r, err := s.Run(ctx, pace)
+				if err == nil && s.Name == upkeep.Retention {
+					var more []drey.Field
+					more, err = d.pruneOperations(ctx)
+					r.Metrics = append(r.Metrics, more...)
+				}
 				return r.Skipped, r.Metrics, err
 			}})
 	}

@@ -6,9 +6,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
-
-	"github.com/fsnotify/fsnotify"
 
 	"github.com/dreyhq/drey/internal/gateway"
 )
@@ -22,19 +21,26 @@ const quiet = 200 * time.Millisecond
 func (d *Daemon) watch(ctx context.Context) error {
 	defer signal.Stop(d.hup)
 	files := d.watched()
-	var changes <-chan fsnotify.Event
-	var troubles <-chan error
-	w, err := fsnotify.NewWatcher()
-	if err != nil {
-		d.log.Warn("config-not-watched", "error", err)
-	} else {
-		defer w.Close()
-		for _, path := range files {
-			if err := w.Add(filepath.Dir(path)); err != nil {
-				d.log.Warn("config-not-watched", "path", path, "error", err)
+	var dirs []string
+	for _, path := range files {
+		dirs = append(dirs, filepath.Dir(path))
+	}
+	touched := make(chan struct{}, 1)
+	serve, err := notice(dirs, func(path string) {
+		if path == "" || slices.Contains(files, filepath.Clean(path)) { // "": the file itself has to tell
+			select {
+			case touched <- struct{}{}:
+			default: // one that waits is enough
 			}
 		}
-		changes, troubles = w.Events, w.Errors
+	})
+	if err != nil {
+		d.log.Warn("config-not-watched", "error", err)
+	}
+	if serve != nil {
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		wg.Go(func() { serve(ctx) })
 	}
 	settled := time.NewTimer(0) // it may have changed between boot's look and ours
 	defer settled.Stop()
@@ -42,14 +48,7 @@ func (d *Daemon) watch(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case ev := <-changes:
-			if slices.Contains(files, filepath.Clean(ev.Name)) && !ev.Has(fsnotify.Chmod) {
-				settled.Reset(quiet)
-			}
-			continue
-		case err := <-troubles:
-			// Notifications were lost: the file itself has to tell.
-			d.log.Warn("config-watch-failed", "error", err)
+		case <-touched:
 			settled.Reset(quiet)
 			continue
 		case <-settled.C:

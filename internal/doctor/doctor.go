@@ -8,6 +8,8 @@ package doctor
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"os"
 	"time"
 
 	"github.com/dreyhq/drey/internal/api"
@@ -53,6 +55,9 @@ type Config struct {
 	// Start starts `drey up` in the background. It is the mend where a daemon
 	// hibernates and nobody is there to wake it.
 	Start func(ctx context.Context) error
+	// Free returns how many bytes the user may still write below a directory.
+	// nil = what the system says.
+	Free func(dir string) (uint64, error)
 	// Filesystem returns an error if the home lies on a file system whose locks
 	// cannot be trusted.
 	Filesystem func(dir string) error
@@ -68,9 +73,11 @@ type visit struct {
 	Config
 	now     time.Time
 	record  lifecycle.Record
-	corrupt error // why the record could not be read; nil = it was
+	corrupt error // why the record could not be read; nil = it was, or there is none
+	fresh   bool  // there is none
 	holder  statedir.Holder
 	locked  bool
+	unheld  error          // why it cannot be told whether somebody holds the home
 	daemon  *api.Lifecycle // nil = no daemon answers
 	status  api.Status     // with daemon
 	silent  error          // why a daemon that holds the lock does not answer
@@ -86,7 +93,7 @@ type check struct {
 // checks are all of them, in the order in which a person wants to read them:
 // what stops the daemon first.
 var checks = []check{
-	{"home", lookAtHome}, {"filesystem", lookAtFilesystem}, {"configuration", lookAtConfiguration}, {"record", lookAtRecord}, {"daemon", lookAtDaemon},
+	{"home", lookAtHome}, {"filesystem", lookAtFilesystem}, {"disk", lookAtDisk}, {"configuration", lookAtConfiguration}, {"record", lookAtRecord}, {"daemon", lookAtDaemon},
 	{"hibernation", lookAtHibernation}, {"address", lookAtAddress}, {"waker", lookAtWaker}, {"event log", lookAtEventLog}, {"log archives", lookAtArchives},
 	{"store", lookAtStore}, {"sleep cycle", lookAtCycle}, {"quarantine", lookAtQuarantine}, {"backup", lookAtBackup},
 	{"clock", lookAtClock}, {"wakes", lookAtWakes}, {"notification", lookAtNotification},
@@ -100,6 +107,9 @@ const tries = 3
 func Look(ctx context.Context, c Config) []Finding {
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Free == nil {
+		c.Free = free
 	}
 	if c.Patience == 0 {
 		c.Patience = 3 * time.Second
@@ -127,7 +137,9 @@ func Look(ctx context.Context, c Config) []Finding {
 func (v *visit) see(ctx context.Context) {
 	v.now = v.Now()
 	v.record, v.corrupt = statedir.ReadLifecycle(v.Home, v.now)
-	v.holder, v.locked, _ = statedir.Locked(v.Home.Lock()) // what cannot be read is told by the check of the home
+	_, err := os.Stat(v.Home.Lifecycle())
+	v.fresh = errors.Is(err, fs.ErrNotExist)
+	v.holder, v.locked, v.unheld = statedir.Locked(v.Home.Lock())
 	v.daemon, v.silent = nil, nil
 	for range tries {
 		if v.silent = v.ask(ctx); v.silent == nil || !v.locked || ctx.Err() != nil {

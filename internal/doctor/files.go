@@ -1,13 +1,17 @@
 package doctor
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/dreyhq/drey"
@@ -16,18 +20,29 @@ import (
 )
 
 // private are the files of the home that nobody else may read.
-var private = []string{"lifecycle_state.json", ".lifecycle.lock", "drey.db", "telemetry.db", "audit.jsonl", "requests.jsonl", "drey.sock"}
+var private = []string{
+	"lifecycle_state.json", ".lifecycle.lock", "audit.jsonl", "requests.jsonl", "drey.sock",
+	"drey.db", "drey.db-wal", "drey.db-shm", "telemetry.db", "telemetry.db-wal", "telemetry.db-shm",
+}
 
-// lookAtHome sees that the home is the user's alone.
+// lookAtHome sees that the home is the user's, and the user's alone. A home may
+// be a link to somewhere else, so what counts is where it leads.
 func lookAtHome(_ context.Context, v *visit) (Finding, func(context.Context) error) {
 	root := v.Home.Root()
 	if _, err := os.Stat(root); errors.Is(err, fs.ErrNotExist) {
 		return warn(root+" is not there yet", "the first `drey serve` or `drey up` makes it")
 	}
-	var open []string
+	var open, foreign []string
 	look := func(path string, allowed fs.FileMode) {
-		if info, err := os.Lstat(path); err == nil && info.Mode().Perm()&^allowed != 0 {
+		info, err := os.Stat(path)
+		if err != nil {
+			return // not there yet; what cannot be used is told by who needs it
+		}
+		if info.Mode().Perm()&^allowed != 0 {
 			open = append(open, path)
+		}
+		if sys, ok := info.Sys().(*syscall.Stat_t); ok && int(sys.Uid) != os.Geteuid() {
+			foreign = append(foreign, path)
 		}
 	}
 	look(root, 0o700)
@@ -37,14 +52,17 @@ func lookAtHome(_ context.Context, v *visit) (Finding, func(context.Context) err
 	for _, name := range private {
 		look(filepath.Join(root, name), 0o600)
 	}
+	if len(foreign) > 0 { // a drey that once ran as another user, such as by sudo
+		return fail("these belong to another user: "+strings.Join(foreign, ", "), "chown -R them to you; drey must not be run as another user on the same home")
+	}
 	if len(open) == 0 {
-		return pass(root + " can be read by its owner alone")
+		return pass(root + " can be read by you alone")
 	}
 	f, _ := fail("others of this machine can read "+strings.Join(open, ", "), "`drey doctor --fix`, or chmod go-rwx them")
 	return f, func(context.Context) error {
 		var errs []error
 		for _, path := range open {
-			info, err := os.Lstat(path)
+			info, err := os.Stat(path)
 			if err == nil {
 				err = os.Chmod(path, info.Mode().Perm()&0o700)
 			}
@@ -54,18 +72,55 @@ func lookAtHome(_ context.Context, v *visit) (Finding, func(context.Context) err
 	}
 }
 
-// lookAtFilesystem sees that locks hold.
-func lookAtFilesystem(_ context.Context, v *visit) (Finding, func(context.Context) error) {
+// place is the directory of the home, or where it will be.
+func (v *visit) place() string {
 	dir := v.Home.Root()
 	for parent := filepath.Dir(dir); parent != dir; dir, parent = parent, filepath.Dir(parent) {
 		if _, err := os.Stat(dir); err == nil {
-			break // or where the home will be
+			break
 		}
 	}
+	return dir
+}
+
+// lookAtFilesystem sees that locks hold.
+func lookAtFilesystem(_ context.Context, v *visit) (Finding, func(context.Context) error) {
+	dir := v.place()
 	if err := v.Filesystem(dir); err != nil {
 		return warn(err.Error(), drey.HintOf(err))
 	}
 	return pass(dir + " is on a local file system")
+}
+
+// How little room on the disk is worth a word, and how little stops the daemon
+// from writing what it has to: a checkpoint, a copy of the store.
+const (
+	littleRoom = 256 << 20
+	noRoom     = 32 << 20
+)
+
+// lookAtDisk sees that there is room to write.
+func lookAtDisk(_ context.Context, v *visit) (Finding, func(context.Context) error) {
+	dir := v.place()
+	left, err := v.Free(dir)
+	room := fmt.Sprintf("%d MiB are free below %s", left>>20, dir)
+	switch {
+	case err != nil:
+		return warn("it cannot be told how much room is left: "+err.Error(), "")
+	case left < noRoom:
+		return fail("only "+room, "free some; what cannot be written is not done")
+	case left < littleRoom:
+		return warn("only "+room, "free some before the copies of the store need it")
+	}
+	return pass(room)
+}
+
+func free(dir string) (uint64, error) {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(dir, &st); err != nil {
+		return 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	return st.Bavail * uint64(st.Bsize), nil
 }
 
 // lookAtConfiguration sees that a start would find nothing wrong with it.
@@ -82,16 +137,15 @@ func lookAtConfiguration(_ context.Context, v *visit) (Finding, func(context.Con
 func lookAtRecord(_ context.Context, v *visit) (Finding, func(context.Context) error) {
 	path := v.Home.Lifecycle()
 	switch {
+	case isCorrupt(v.corrupt) && v.locked:
+		return fail(v.corrupt.Error(), "`drey lifecycle wake`: the daemon has a good one in memory, and writes it at the next change")
 	case isCorrupt(v.corrupt):
 		f, _ := fail(v.corrupt.Error(), "`drey doctor --fix` keeps the file aside and starts a new record; so does the next start of the daemon")
-		if v.locked { // its owner has a good one in memory, and writes it at the next change
-			return f, nil
-		}
 		return f, func(context.Context) error { return renew(v.Home, v.now) }
 	case v.corrupt != nil:
 		return fail("cannot read "+path+": "+v.corrupt.Error(), "check who owns the file and its directory")
 	}
-	info, err := os.Lstat(path)
+	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return pass("no record yet: the daemon begins in WAKE")
 	}
@@ -153,7 +207,7 @@ func lookAtArchives(_ context.Context, v *visit) (Finding, func(context.Context)
 	}
 	var twice []string
 	for _, path := range plain {
-		if _, err := os.Stat(path + ".gz"); err == nil {
+		if differ(path, path+".gz") {
 			twice = append(twice, filepath.Base(path))
 		}
 	}
@@ -161,4 +215,25 @@ func lookAtArchives(_ context.Context, v *visit) (Finding, func(context.Context)
 		return warn("both plain and compressed, with different lines: "+strings.Join(twice, ", "), "look at both, append what is missing, and remove one")
 	}
 	return pass(fmt.Sprintf("%d days of the lifecycle's log are plain, none is there twice", len(plain)))
+}
+
+// differ reports whether a compressed file is there that does not hold what the
+// plain one does. Where both are equal, the next sleep cycle removes the plain
+// one.
+func differ(plain, compressed string) bool {
+	packed, err := os.Open(compressed)
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	defer packed.Close()
+	z, err := gzip.NewReader(packed)
+	if err != nil {
+		return true
+	}
+	kept, err := io.ReadAll(z)
+	if err != nil {
+		return true
+	}
+	lines, err := os.ReadFile(plain)
+	return err != nil || !bytes.Equal(lines, kept)
 }

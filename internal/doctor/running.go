@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +14,8 @@ import (
 // lookAtDaemon sees whether whoever holds the home answers.
 func lookAtDaemon(_ context.Context, v *visit) (Finding, func(context.Context) error) {
 	switch {
+	case v.unheld != nil:
+		return fail("it cannot be told whether a daemon runs: "+v.unheld.Error(), "check who owns the file and its directory")
 	case v.daemon != nil:
 		return pass(fmt.Sprintf("drey %s runs, pid %d, for %s", v.status.Version, v.status.PID, span(time.Duration(v.status.UptimeS)*time.Second)))
 	case v.locked:
@@ -29,8 +32,13 @@ func lookAtDaemon(_ context.Context, v *visit) (Finding, func(context.Context) e
 
 // lookAtHibernation finds a daemon that nobody can bring back.
 func lookAtHibernation(_ context.Context, v *visit) (Finding, func(context.Context) error) {
-	if v.record.State != lifecycle.Hibernation || v.locked || v.corrupt != nil {
-		return pass("the daemon is not in hibernation without its process: " + v.record.State.String())
+	switch {
+	case v.corrupt != nil:
+		return warn("it cannot be told while the record cannot be read", "")
+	case v.record.State != lifecycle.Hibernation:
+		return pass("the daemon does not hibernate: the record says " + v.record.State.String())
+	case v.locked:
+		return pass("the record says HIBERNATION, and a process holds the home: it comes, goes, or is a shadow run")
 	}
 	addr, somebody, err := v.Listens()
 	switch {
@@ -45,13 +53,15 @@ func lookAtHibernation(_ context.Context, v *visit) (Finding, func(context.Conte
 
 // lookAtAddress finds another program on the gateway's address.
 func lookAtAddress(_ context.Context, v *visit) (Finding, func(context.Context) error) {
-	if v.locked {
-		return pass("the daemon that runs has its address")
+	if v.daemon != nil {
+		return pass("the daemon listens on " + strings.Join(v.status.Listen, ", "))
 	}
 	addr, somebody, err := v.Listens()
 	switch {
 	case err != nil:
 		return warn("it cannot be told whether the address is free: "+err.Error(), "")
+	case somebody && v.locked:
+		return pass("somebody listens on " + addr + ", and a process holds the home")
 	case somebody && v.record.State != lifecycle.Hibernation:
 		return warn("somebody listens on "+addr+", and no daemon of this home runs", "if it is not a waker that starts it just now: stop it, or choose another listen.addr")
 	case somebody:
@@ -60,22 +70,33 @@ func lookAtAddress(_ context.Context, v *visit) (Finding, func(context.Context) 
 	return pass(addr + " is free")
 }
 
+// hibernateNever is how a daemon tells that it is configured to stay.
+const hibernateNever = "lifecycle.hibernate is never"
+
 // lookAtWaker sees whether the process may end when it is idle.
 func lookAtWaker(_ context.Context, v *visit) (Finding, func(context.Context) error) {
 	if v.daemon == nil || v.daemon.MayHibernate == nil {
-		return pass("no daemon runs that could hibernate")
+		return pass("no daemon answers that would need one")
 	}
-	m := v.daemon.MayHibernate
-	if m.By == "" {
-		return warn("nobody could wake this daemon, so it stays in SLEEP instead of ending: "+strings.Join(m.Because, "; "),
-			"start it with `drey up`, or have the system keep its sockets: `drey service install`")
+	switch m := v.daemon.MayHibernate; {
+	case m.By != "":
+		return pass("the daemon can be woken by " + m.By)
+	case slices.Contains(m.Because, hibernateNever):
+		return pass("the daemon is told to stay: " + hibernateNever)
+	default:
+		return warn("nobody could wake this daemon, so it stays in SLEEP instead of ending",
+			"start it with `drey up`, have the system keep its sockets (`drey service install`), or say that it is to stay (lifecycle.hibernate: never)")
 	}
-	return pass("it can be woken by " + m.By)
 }
 
 // lookAtClock finds a record that was written in the future.
 func lookAtClock(_ context.Context, v *visit) (Finding, func(context.Context) error) {
-	if ahead := v.record.LastActivity.Sub(v.now); v.corrupt == nil && ahead > time.Minute {
+	switch ahead := v.record.LastActivity.Sub(v.now); {
+	case v.corrupt != nil:
+		return warn("it cannot be told while the record cannot be read", "")
+	case v.fresh:
+		return pass("no activity is recorded yet; the clock says " + drey.FormatTime(v.now))
+	case ahead > time.Minute:
 		return warn(fmt.Sprintf("the last activity is %s in the future: the clock was set back", span(ahead)), "nothing, if the clock is right now; the next activity sets it right")
 	}
 	return pass("the last activity was at " + drey.FormatTime(v.record.LastActivity))
@@ -88,6 +109,9 @@ const manyWakes = 3
 // lookAtWakes finds whoever wakes the daemon for nothing.
 func lookAtWakes(_ context.Context, v *visit) (Finding, func(context.Context) error) {
 	n := v.record.WorklessWakes
+	if v.corrupt != nil {
+		return warn("it cannot be told while the record cannot be read", "")
+	}
 	if n < manyWakes {
 		return pass(fmt.Sprintf("%d wakes in a row without work", n))
 	}
@@ -102,11 +126,16 @@ func lookAtWakes(_ context.Context, v *visit) (Finding, func(context.Context) er
 func lookAtNotification(_ context.Context, v *visit) (Finding, func(context.Context) error) {
 	switch {
 	case v.daemon == nil:
-		return pass("no daemon runs that would wait for files")
+		return pass("no daemon answers that would wait for files")
 	case v.daemon.Polling:
 		return warn("the system does not tell of new files, so the daemon looks every 10 s", "raise fs.inotify.max_user_instances and max_user_watches, and restart drey")
 	}
 	return pass("the system tells the daemon of wake.signal and of leases")
 }
 
-func span(d time.Duration) string { return drey.Duration(d.Round(time.Second)).String() }
+func span(d time.Duration) string {
+	if d = d.Round(time.Second); d == 0 {
+		return "0s"
+	}
+	return drey.Duration(d).String()
+}

@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/tidwall/gjson"
 
-	"github.com/dreyhq/drey"
 	"github.com/dreyhq/drey/internal/lifecycle"
 	"github.com/dreyhq/drey/internal/statedir"
 )
@@ -34,17 +35,68 @@ func lookAtStore(_ context.Context, v *visit) (Finding, func(context.Context) er
 		switch {
 		case get("event") == "store_damaged":
 			return fail("the store was found damaged at "+get("ts")+": "+get("error"),
-				"stop drey, and put the newest copy of "+v.Home.Backups()+" in its place")
+				"stop drey, move drey.db and its -wal and -shm aside, and put "+v.newest()+" in its place")
 		case get("event") == "sleep_step_completed" && get("step") == "verify" && get("error") == "":
 			return pass("checked at " + get("ts") + ", and sound")
 		}
 	}
-	return pass("no sleep cycle has checked it yet")
+	return lookAtHeader(v)
+}
+
+// lookAtHeader looks at a store that no sleep cycle has checked yet: that it is
+// one at all.
+func lookAtHeader(v *visit) (Finding, func(context.Context) error) {
+	f, err := os.Open(v.Home.DB())
+	if errors.Is(err, fs.ErrNotExist) {
+		return pass("there is none yet")
+	}
+	if err != nil {
+		return fail(err.Error(), "check who owns the file and its directory")
+	}
+	defer f.Close()
+	const magic = "SQLite format 3\x00"
+	head := make([]byte, len(magic))
+	switch n, err := io.ReadFull(f, head); {
+	case err != nil && err != io.EOF && err != io.ErrUnexpectedEOF:
+		return fail("the store cannot be read: "+err.Error(), "check the disk, and put "+v.newest()+" in its place")
+	case n > 0 && string(head) != magic:
+		return fail(v.Home.DB()+" is no SQLite database", "stop drey, move drey.db and its -wal and -shm aside, and put "+v.newest()+" in its place")
+	}
+	return pass("it begins as a SQLite database does; the first sleep cycle checks the rest")
+}
+
+// newest names the newest copy of the store, for a mend.
+func (v *visit) newest() string {
+	name, _, _ := v.copies()
+	if name == "" {
+		return "a copy that you have (" + v.Home.Backups() + " has none)"
+	}
+	return "a copy of " + filepath.Join(v.Home.Backups(), name)
+}
+
+// copies returns the newest copy of the store and when it was made.
+func (v *visit) copies() (name string, made time.Time, err error) {
+	entries, err := os.ReadDir(v.Home.Backups())
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", made, nil
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), "drey-") || !strings.HasSuffix(e.Name(), ".db") {
+			continue
+		}
+		if info, err := e.Info(); err == nil && info.ModTime().After(made) {
+			name, made = e.Name(), info.ModTime()
+		}
+	}
+	return name, made, err
 }
 
 // lookAtCycle sees whether upkeep gets its turn.
 func lookAtCycle(_ context.Context, v *visit) (Finding, func(context.Context) error) {
 	c := v.record.LastCycle
+	if v.corrupt != nil {
+		return warn("it cannot be told while the record cannot be read", "")
+	}
 	if c != nil && v.now.Sub(c.CompletedAt) <= cycleLate {
 		return pass("the last one was completed " + span(v.now.Sub(c.CompletedAt)) + " ago")
 	}
@@ -52,7 +104,10 @@ func lookAtCycle(_ context.Context, v *visit) (Finding, func(context.Context) er
 	if c != nil {
 		text = "the last one was completed " + span(v.now.Sub(c.CompletedAt)) + " ago"
 	}
-	if v.daemon == nil || time.Duration(v.status.UptimeS)*time.Second <= upLong {
+	if v.daemon == nil {
+		return pass(text + "; no daemon answers, and it is done when one has run for a while")
+	}
+	if time.Duration(v.status.UptimeS)*time.Second <= upLong {
 		return pass(text + ", and the daemon has not run long enough to be late")
 	}
 	if p := v.record.Progress; p != nil && p.LastError != nil {
@@ -63,8 +118,11 @@ func lookAtCycle(_ context.Context, v *visit) (Finding, func(context.Context) er
 
 // lookAtQuarantine tells of a cycle that pauses.
 func lookAtQuarantine(_ context.Context, v *visit) (Finding, func(context.Context) error) {
+	if v.corrupt != nil {
+		return warn("it cannot be told while the record cannot be read", "")
+	}
 	if q := v.record.Quarantine; q != nil {
-		return warn("the sleep cycle pauses until "+q.Until+": "+q.Reason, "mend the cause, then `drey lifecycle quarantine reset`")
+		return warn("the sleep cycle pauses until "+q.Until+": "+q.Reason, "mend the cause (`drey lifecycle history` tells it), then `drey lifecycle quarantine reset`")
 	}
 	return pass("the sleep cycle is not paused (" + stateOf(v.record) + ")")
 }
@@ -78,29 +136,22 @@ func stateOf(r lifecycle.Record) string {
 
 // lookAtBackup sees how old the newest copy is.
 func lookAtBackup(_ context.Context, v *visit) (Finding, func(context.Context) error) {
-	entries, err := os.ReadDir(v.Home.Backups())
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return warn("the copies cannot be listed: "+err.Error(), "")
+	const now = "`drey lifecycle sleep --force` makes one now"
+	name, made, err := v.copies()
+	age := max(v.now.Sub(made), 0) // one from the future is new
+	if err != nil {
+		return warn("the copies cannot be listed: "+err.Error(), "check who owns the directory")
 	}
-	var newest time.Time
-	var name string
-	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), "drey-") || !strings.HasSuffix(e.Name(), ".db") {
-			continue
-		}
-		if info, err := e.Info(); err == nil && info.ModTime().After(newest) {
-			newest, name = info.ModTime(), e.Name()
-		}
-	}
-	db, err := os.Stat(v.Home.DB())
-	switch {
-	case name != "" && v.now.Sub(newest) <= backupLate:
-		return pass(name + " is " + span(v.now.Sub(newest)) + " old")
+	switch db, err := os.Stat(v.Home.DB()); {
+	case name != "" && age <= backupLate:
+		return pass(name + " is " + span(age) + " old")
 	case name != "":
-		return warn("the newest copy, "+name+", is "+span(v.now.Sub(newest))+" old", "`drey lifecycle sleep --force` makes one now")
-	case err == nil && v.now.Sub(v.record.Since) > backupLate && v.record.LastCycle == nil:
-		return warn(fmt.Sprintf("there is no copy of the store (%d bytes)", db.Size()), "`drey lifecycle sleep --force` makes one now")
+		return warn("the newest copy, "+name+", is "+span(age)+" old", now)
+	case err != nil:
+		return pass("there is no store yet that could be copied")
+	case v.record.LastCycle != nil || v.now.Sub(v.record.Since) > backupLate:
+		return warn(fmt.Sprintf("there is no copy of the store (%d bytes)", db.Size()), now)
 	default:
-		return pass("no copy yet; the first sleep cycle makes one (record since " + drey.FormatTime(v.record.Since) + ")")
+		return pass(fmt.Sprintf("there is no copy of the store (%d bytes) yet; the first sleep cycle makes one", db.Size()))
 	}
 }

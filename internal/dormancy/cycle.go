@@ -128,7 +128,7 @@ func (o *Owner) advance() {
 			err = errTimeout
 		}
 		if !o.update(func(r lifecycle.Record) (lifecycle.Record, []lifecycle.Line) {
-			return lifecycle.StepFailed(r, c.run, now, end.took, err.Error(), o.policy)
+			return lifecycle.StepFailed(r, c.run, now, end.took, o.cfg.Redact(err.Error()), o.policy)
 		}) {
 			return
 		}

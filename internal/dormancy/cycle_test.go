@@ -73,7 +73,9 @@ func TestStepsThatFail(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := newLab(t, nil, nil)
+				l := newLab(t, nil, func(c *Config) {
+					c.Redact = func(text string) string { return strings.ReplaceAll(text, "torn", "[redacted]") }
+				})
 				var mended atomic.Bool
 				l.steps.work = func(step string, ctx context.Context, pace func(int) error) error {
 					if step == "verify" && !mended.Load() {
@@ -94,6 +96,9 @@ func TestStepsThatFail(t *testing.T) {
 					last = time.Now()
 				}
 				r := l.disk.look()
+				if last := *r.Progress.LastError; strings.Contains(last, "torn") {
+					t.Errorf("the record has it all: %s", last)
+				}
 				if r.Quarantine == nil || r.Quarantine.Reason != "sleep step 4 (verify) failed 3x" {
 					t.Fatalf("quarantine %+v", r.Quarantine)
 				}
@@ -141,6 +146,34 @@ func TestADiskThatFails(t *testing.T) {
 		if p := l.disk.look().Progress; p == nil || p.LastError == nil || !strings.HasPrefix(*p.LastError, "deferred:") {
 			t.Errorf("progress %+v", p)
 		}
+		if err := l.close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestOperatorsAndADiskThatFails: they are told what the disk says, and however
+// often they ask, the daemon's own next try is not put off.
+func TestOperatorsAndADiskThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, nil, nil)
+		l.blocks = []lifecycle.Block{{Code: lifecycle.BlockNoOwner}}
+		l.start()
+		pass(time.Hour)
+		l.want(lifecycle.Sleep)
+		l.disk.set(func(d *disk) { d.broken = true })
+		for range 20 {
+			_, err := l.owner.Wake(t.Context(), "test")
+			if _, ok := errors.AsType[*SaveError](err); !ok || !errors.Is(err, errDisk) {
+				t.Fatalf("wake: %v", err)
+			}
+			if _, err := l.owner.Sleep(t.Context(), SleepOptions{}); !errors.Is(err, errDisk) {
+				t.Fatalf("sleep: %v", err)
+			}
+		}
+		l.disk.set(func(d *disk) { d.broken = false })
+		pass(firstRetry)
+		l.want(lifecycle.Wake)
 		if err := l.close(); err != nil {
 			t.Error(err)
 		}

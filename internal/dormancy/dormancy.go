@@ -111,6 +111,11 @@ type Config struct {
 	Woke     func(time.Duration)
 	StepTook func(step string, took time.Duration)
 
+	// Redact takes secrets out of what others have written (the reason of a
+	// wake, a wake signal, the error of a step) before it goes into the record,
+	// its log and their readers. nil = nothing is taken out.
+	Redact func(string) string
+
 	Log *slog.Logger
 	// Now is the wall clock: it dates what is written and nothing else. nil =
 	// time.Now.
@@ -164,6 +169,15 @@ func (e *HeldError) Error() string {
 	}
 	return "may not hibernate: " + strings.Join(texts, "; ")
 }
+
+// SaveError says that the record could not be saved. The state is the old one,
+// and the owner goes on trying.
+type SaveError struct{ Err error }
+
+func (e *SaveError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what the disk said.
+func (e *SaveError) Unwrap() error { return e.Err }
 
 // StepError is a step of the sleep cycle that failed.
 type StepError struct {

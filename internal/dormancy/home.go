@@ -10,12 +10,19 @@ import (
 // leaseFresh is how long a lease is fresh. Source: the lifecycle contract, §6.6.
 const leaseFresh = 90 * time.Second
 
+// trapAgain is how often a wake signal is looked at that could not be consumed:
+// nobody tells when it goes away or can be consumed, and until then it holds
+// HIBERNATION back. Source: the lifecycle contract, §6.5, for what gives no
+// notification.
+const trapAgain = 10 * time.Second
+
 // leases are those of clients that say they are at work. A lease that says
 // nothing of the kind keeps nobody awake.
 type leases struct {
 	active map[string]time.Time // the fresh ones and their last refresh, by file
 	until  int64                // when the last of them is stale if nobody refreshes it
-	trap   string               // why the wake signal cannot be consumed, as it was reported
+	trap   string               // why the wake signal cannot be consumed, as it was reported; "" = it can, or there is none
+	again  int64                // when a signal that cannot be consumed is looked at again; 0 = there is none
 }
 
 // visit looks for what others have left in the home: a wake signal is consumed,
@@ -35,15 +42,18 @@ func (o *Owner) takeSignal() bool {
 	content, found, err := o.cfg.Home.ConsumeWake()
 	switch {
 	case err == nil:
-		o.leases.trap = ""
-	case err.Error() != o.leases.trap:
-		o.leases.trap = err.Error()
-		o.cfg.Log.Warn("wake signal cannot be consumed", "error", err)
+		o.leases.trap, o.leases.again = "", 0
+	default:
+		o.leases.again = o.work.now() + int64(trapAgain)
+		if text := err.Error(); text != o.leases.trap {
+			o.leases.trap = text
+			o.cfg.Log.Warn("wake signal cannot be consumed", "error", err)
+		}
 	}
 	if !found {
 		return false
 	}
-	o.note(lifecycle.SignalConsumed(o.cfg.Now(), content))
+	o.note(lifecycle.SignalConsumed(o.cfg.Now(), []byte(o.cfg.Redact(string(content)))))
 	return true
 }
 

@@ -112,6 +112,25 @@ func TestWhatHoldsHibernationBack(t *testing.T) {
 	})
 }
 
+// TestASignalThatCannotBeConsumedGoesAway: nobody tells of that, and the daemon
+// sees it all the same.
+func TestASignalThatCannotBeConsumedGoesAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, nil, nil).start()
+		pass(time.Minute)
+		l.disk.set(func(d *disk) { d.stuck = true })
+		l.notify()
+		pass(3 * time.Hour)
+		l.want(lifecycle.Sleep)
+		l.disk.set(func(d *disk) { d.stuck = false })
+		pass(trapAgain)
+		l.want(lifecycle.Hibernation)
+		if err := l.close(); !errors.Is(err, ErrHibernated) {
+			t.Error(err)
+		}
+	})
+}
+
 func TestADoorThatFailsIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, nil, nil)
@@ -124,6 +143,9 @@ func TestADoorThatFailsIsTriedAgain(t *testing.T) {
 		l.start()
 		pass(31 * time.Minute)
 		l.want(lifecycle.Sleep)
+		if next := l.owner.Status().Next; next == nil || next.Event != lifecycle.SleepCycleDone || !next.At.After(time.Now()) {
+			t.Errorf("at %v it is to be tried again: %+v", time.Now(), next)
+		}
 		pass(time.Minute)
 		if err := l.close(); !errors.Is(err, ErrHibernated) {
 			t.Error(err)

@@ -83,8 +83,8 @@ func (o *Owner) Wake(ctx context.Context, reason string) (lifecycle.State, error
 		if o.ending || o.gone {
 			return ErrStopped
 		}
-		o.ask(reason)
-		o.retry.at = 0 // somebody waits
+		o.ask(o.cfg.Redact(reason))
+		o.hurry()
 		o.rouse()
 		state = o.record.State
 		return o.retry.err
@@ -159,8 +159,10 @@ func (o *Owner) sleep(w *watcher, force bool) error {
 		return ErrQuarantined
 	}
 	o.visit()
-	o.retry.at = 0 // somebody waits
-	o.rouse()
+	o.hurry()
+	if o.rouse(); o.held() {
+		return o.retry.err
+	}
 	begun, inFlight := o.work.look()
 	switch {
 	case inFlight == 0 && len(o.leases.active) == 0: // 3

@@ -86,6 +86,9 @@ func New(cfg Config) *Owner {
 	if cfg.StepTook == nil {
 		cfg.StepTook = func(string, time.Duration) {}
 	}
+	if cfg.Redact == nil {
+		cfg.Redact = func(text string) string { return text }
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -200,7 +203,7 @@ func (o *Owner) update(change func(lifecycle.Record) (lifecycle.Record, []lifecy
 // saved follows a save: its readers are told, and its effects happen.
 func (o *Owner) saved(d statedir.Dispatched, trigger string, err error) bool {
 	if err != nil {
-		o.retry.err = err
+		o.retry.err = &SaveError{err}
 		o.retry.wait = min(max(2*o.retry.wait, firstRetry), lastRetry)
 		o.retry.at = o.work.now() + int64(o.retry.wait)
 		o.cfg.Log.Error("lifecycle record not saved", "error", err, "retry_in_s", o.retry.wait.Seconds())
@@ -246,6 +249,10 @@ func (o *Owner) context() context.Context {
 	}
 	return o.effects
 }
+
+// hurry tries a failed save again at once, because somebody waits for it. A try
+// of that kind does not put the next one off.
+func (o *Owner) hurry() { o.retry.at, o.retry.wait = 0, o.retry.wait/2 }
 
 // held reports whether saves wait for the next try.
 func (o *Owner) held() bool { return o.retry.at > o.work.now() }

@@ -124,8 +124,11 @@ func (o *Owner) perform(begun uint64) (again bool, next time.Duration) {
 			return true, 0
 		}
 	}
-	if until := o.leases.until; until != 0 {
-		wait := time.Duration(until - o.work.now())
+	for _, at := range []int64{o.leases.until, o.leases.again} {
+		if at == 0 {
+			continue
+		}
+		wait := time.Duration(at - o.work.now())
 		if wait <= 0 {
 			o.visit()
 			return true, 0
@@ -137,14 +140,21 @@ func (o *Owner) perform(begun uint64) (again bool, next time.Duration) {
 	if !ok {
 		return false, next
 	}
-	if due.Event == lifecycle.SleepCycleDone {
-		due.At = later(due.At, f.Now.Add(time.Duration(o.notBefore-o.work.now())))
-	}
+	due = o.putOff(due, f.Now, o.notBefore)
 	if due.At.After(f.Now) {
 		return false, min(next, due.At.Sub(f.Now))
 	}
 	o.do(due, begun)
 	return true, 0
+}
+
+// putOff puts a departure off that comes too soon after one that failed. wall is
+// the wall time of now.
+func (o *Owner) putOff(due lifecycle.Due, wall time.Time, notBefore int64) lifecycle.Due {
+	if due.Event == lifecycle.SleepCycleDone {
+		due.At = later(due.At, wall.Add(time.Duration(notBefore-o.work.now())))
+	}
+	return due
 }
 
 // do does what is due.

@@ -1,6 +1,7 @@
 package dormancy
 
 import (
+	"context"
 	"time"
 
 	"github.com/dreyhq/drey/internal/lifecycle"
@@ -92,6 +93,17 @@ func (o *Owner) factsOf(v *view) lifecycle.Facts {
 	return f
 }
 
+// CatchUp returns when the state has followed the activity that has begun so
+// far, or its save has failed, or ctx has ended: whoever looks after its request
+// was answered sees the daemon awake.
+func (o *Owner) CatchUp(ctx context.Context) {
+	begun, _ := o.work.look()
+	if v := o.view.Load(); v.record.State == lifecycle.Wake || v.seen == begun {
+		return
+	}
+	_ = o.tell(ctx, func() error { o.rouse(); return nil }) // a look shows what is there
+}
+
 // Status returns what the lifecycle looks like. It asks nobody and interrupts
 // nothing.
 func (o *Owner) Status() Status {
@@ -108,6 +120,7 @@ func (o *Owner) Status() Status {
 		}
 	}
 	if due, ok := lifecycle.Next(v.record, f, v.policy); ok {
+		due = o.putOff(due, f.Now, v.notBefore)
 		s.Next = &due
 	}
 	return s

@@ -61,3 +61,34 @@ func TestStatus(t *testing.T) {
 		}
 	})
 }
+
+// TestStatusAfterAnAnswer: who looks after their request was answered sees the
+// daemon awake, however fast the answer was; and a disk that fails keeps nobody
+// from looking.
+func TestStatusAfterAnAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, nil, nil)
+		l.blocks = []lifecycle.Block{{Code: lifecycle.BlockNoOwner}}
+		l.start()
+		for range 200 {
+			pass(6 * time.Minute)
+			l.owner.Begin()()
+			l.owner.CatchUp(t.Context())
+			if s := l.owner.Status(); s.Record.State != lifecycle.Wake {
+				t.Fatalf("after an answer it says %v", s.Record.State)
+			}
+		}
+		pass(6 * time.Minute)
+		l.disk.set(func(d *disk) { d.broken = true })
+		l.owner.Begin()()
+		l.owner.CatchUp(t.Context())
+		if s := l.owner.Status(); s.Record.State != lifecycle.Drowsy {
+			t.Errorf("it says %v, and that is not on disk", s.Record.State)
+		}
+		l.disk.set(func(d *disk) { d.broken = false })
+		if err := l.close(); err != nil {
+			t.Error(err)
+		}
+		l.owner.CatchUp(t.Context()) // nobody is there to wait for
+	})
+}

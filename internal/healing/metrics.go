@@ -28,8 +28,9 @@ type Metrics struct {
 	load  prometheus.Observer
 }
 
-// sep joins a series' name and its label values. No name contains it.
-const sep = "\x00"
+// sep joins a series' name and its label values: the unit separator, which no
+// name contains and every store can hold.
+const sep = "\x1f"
 
 // counter is a total's description and its labels.
 type counter struct {

@@ -83,6 +83,12 @@ func (s *Server) serveTCP(w http.ResponseWriter, r *http.Request) {
 		s.generate(v, drey.WireAnthropic, s.cfg.Gateway.CountTokens)
 	case "/v1/chat/completions":
 		s.generate(v, drey.WireChat, s.cfg.Gateway.Generate)
+	case "/v1/responses":
+		s.generate(v, drey.WireResponses, s.cfg.Gateway.Generate)
+	case "/v1/responses/input_tokens":
+		s.generate(v, drey.WireResponses, s.cfg.Gateway.CountTokens)
+	case "/v1/embeddings":
+		s.generate(v, drey.WireChat, s.cfg.Gateway.Embed)
 	default:
 		s.elsewhere(v)
 	}
@@ -111,11 +117,6 @@ func (s *Server) elsewhere(v *visit) {
 		s.models(v, p[len("/v1/models/"):])
 	case v.control:
 		s.controlTCP(v)
-	case p == "/v1/responses" || p == "/v1/responses/input_tokens" || p == "/v1/embeddings":
-		v.refuse(&gateway.Refusal{
-			Case:    route.CaseNotFound,
-			Message: p + " is not built yet; use /v1/chat/completions or /v1/messages",
-		})
 	default:
 		v.refuse(&gateway.Refusal{Case: route.CaseNotFound, Message: "there is no " + clip(v.r.URL.Path) + "; " + suggest(p)})
 	}
@@ -124,7 +125,9 @@ func (s *Server) elsewhere(v *visit) {
 // suggest says where a request with an unknown path was probably meant to go.
 // Clients disagree on whether a base URL ends in /v1.
 func suggest(p string) string {
-	for _, known := range []string{"/v1/messages/count_tokens", "/v1/messages", "/v1/chat/completions", "/v1/models"} {
+	for _, known := range []string{
+		"/v1/messages/count_tokens", "/v1/messages", "/v1/chat/completions", "/v1/responses/input_tokens", "/v1/responses", "/v1/embeddings", "/v1/models",
+	} {
 		if strings.HasSuffix(p, known) {
 			return "the path is " + known + ": the base URL of this client ends without /v1"
 		}
@@ -132,7 +135,7 @@ func suggest(p string) string {
 			return "the path is " + known + ": the base URL of this client ends with /v1"
 		}
 	}
-	return "agents use /v1/messages, /v1/chat/completions and /v1/models"
+	return "agents use /v1/messages, /v1/chat/completions, /v1/responses, /v1/embeddings and /v1/models"
 }
 
 // generate takes in one call of an agent and hands it to the gateway.
@@ -202,6 +205,8 @@ func (v *visit) wire() drey.Wire {
 		return drey.WireAnthropic
 	case v.path == "/v1/chat/completions":
 		return drey.WireChat
+	case strings.HasPrefix(v.path, "/v1/responses"):
+		return drey.WireResponses
 	case v.r.Header["Anthropic-Version"] != nil:
 		return drey.WireAnthropic
 	default:

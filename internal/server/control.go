@@ -24,7 +24,7 @@ const maxControlBody = 1 << 20
 
 // newControl returns the control API without its guards, which differ from door
 // to door.
-func (s *Server) newControl() http.Handler {
+func (s *Server) newControl() *http.ServeMux {
 	mux := http.NewServeMux()
 	registry := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
 	humaAPI := humago.New(mux, huma.Config{
@@ -114,7 +114,7 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 func (s *Server) serveControl(v *visit) {
 	w, r, id := v, v.r, v.id
 	setID(w.Header(), id)
-	h, pattern := s.control.(*http.ServeMux).Handler(r)
+	h, pattern := s.control().Handler(r)
 	if pattern == "" || path.Clean(r.URL.Path) != r.URL.Path { // the mux would redirect: to whom, with a body?
 		probe := &refusalProbe{header: http.Header{}}
 		h.ServeHTTP(probe, r)
@@ -132,7 +132,7 @@ func (s *Server) serveControl(v *visit) {
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxControlBody)
-	s.control.ServeHTTP(w, r)
+	s.control().ServeHTTP(w, r)
 	if changes(r) && v.status < 400 {
 		s.cfg.Begin()() // only now it is known that it was not refused
 	}
@@ -226,6 +226,7 @@ var statuses = map[string]int{
 
 var contractStatuses = map[string]int{
 	api.CodePaidGate:          http.StatusForbidden,
+	api.CodeNotStarted:        http.StatusServiceUnavailable,
 	api.CodeNothingToRestart:  http.StatusUnprocessableEntity,
 	api.CodeRestartInProgress: http.StatusConflict,
 }

@@ -21,6 +21,7 @@ import (
 const (
 	askAnthropic = `{"model":"claude-x","max_tokens":10,"messages":[{"role":"user","content":"hi"}]}`
 	askChat      = `{"model":"x","messages":[{"role":"user","content":"hi"}]}`
+	askResponses = `{"model":"x","input":"hi"}`
 )
 
 var requestID = regexp.MustCompile(`^req_[0-9a-z]{24}$`)
@@ -69,6 +70,9 @@ func TestRoutes(t *testing.T) {
 		{"POST", "/v1/chat/completions", askChat, nil, 200, "", ""},
 		{"POST", "/p/default/v1/chat/completions", askChat, nil, 200, "", ""},
 		{"POST", "/v1/messages/count_tokens?beta=true", askAnthropic, nil, 200, "", ""},
+		{"POST", "/v1/responses", askResponses, nil, 200, "", ""},
+		{"POST", "/p/default/v1/responses", askResponses, nil, 200, "", ""},
+		{"POST", "/v1/responses/input_tokens", askResponses, nil, 200, "", ""},
 		{"GET", "/v1/models?limit=1000", "", nil, 200, "", ""},
 		{"HEAD", "/v1/models", "", nil, 200, "", ""},
 		{"GET", "/p/default/v1/models", "", nil, 200, "", ""},
@@ -88,12 +92,17 @@ func TestRoutes(t *testing.T) {
 		{"POST", "/p/nobody/v1/chat/completions", askChat, nil, 400, "openai unknown_profile", ""},
 		{"GET", "/p/nobody/v1/models", "", nil, 400, "openai unknown_profile", ""},
 		{"GET", "/p/nobody/readyz", "", nil, 400, "openai unknown_profile", ""},
+		{"POST", "/v1/responses", "{}", nil, 400, "openai invalid_request", ""},
+		{"POST", "/v1/responses/input_tokens", "{}", nil, 400, "openai invalid_request", ""},
+		{"POST", "/v1/embeddings", "{}", nil, 400, "openai invalid_request", ""},
 		{"POST", "/v1/messages", "{", nil, 400, "anthropic invalid_request_error", ""},
 		{"POST", "/v1/messages", "", nil, 400, "anthropic invalid_request_error", ""},
 		{"POST", "/v1/chat/completions", "{\"model\":\"a\xff\"}", nil, 400, "openai invalid_request", ""},
 
 		{"GET", "/v1/messages", "", nil, 405, "anthropic invalid_request_error", "POST"},
 		{"OPTIONS", "/v1/messages/count_tokens", "", nil, 405, "anthropic invalid_request_error", "POST"},
+		{"GET", "/v1/responses", "", nil, 405, "openai method_not_allowed", "POST"},
+		{"GET", "/v1/embeddings", "", nil, 405, "openai method_not_allowed", "POST"},
 		{"PUT", "/v1/chat/completions", "", nil, 405, "openai method_not_allowed", "POST"},
 		{"POST", "/v1/models", "", nil, 405, "openai method_not_allowed", "GET, HEAD"},
 		{"DELETE", "/", "", nil, 405, "openai method_not_allowed", "GET, HEAD"},
@@ -106,15 +115,14 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/v1/messages/batches", "", nil, 404, "anthropic not_found_error", ""},
 		{"POST", "/v1/messagesx", "", nil, 404, "anthropic not_found_error", ""},
 		{"POST", "/v1/v1/messages", askAnthropic, []string{"anthropic-version", "2023-06-01"}, 404, "anthropic not_found_error", ""},
-		{"POST", "/v1/responses", "{}", nil, 404, "openai not_found", ""},
-		{"POST", "/v1/embeddings", "{}", nil, 404, "openai not_found", ""},
+		{"GET", "/v1/responses/resp_1", "", nil, 404, "openai not_found", ""},
 		{"GET", "/v1/models/nobody", "", nil, 404, "openai model_not_found", ""},
 		{"GET", "/v1/models/nobody", "", []string{"anthropic-version", "2023-06-01"}, 404, "anthropic not_found_error", ""},
 		{"GET", "/v1/models/", "", nil, 404, "openai not_found", ""},
 		{"GET", "/p//v1/models", "", nil, 404, "openai not_found", ""},
 		{"GET", "/api/v1", "", nil, 404, "control not_found", ""},
 		{"GET", "/api/v1/nowhere", "", nil, 404, "control not_found", ""},
-		{"GET", "/api/v1/why/daemon", "", nil, 404, "control not_found", ""},
+		{"GET", "/api/v1/why/nobody", "", nil, 404, "control not_found", ""},
 		{"GET", "/api/v1//status", "", nil, 404, "control not_found", ""},
 		{"GET", "/p/default/api/v1/status", "", nil, 404, "openai not_found", ""},
 		{"GET", "/api/v2/status", "", nil, 404, "openai not_found", ""},
@@ -144,7 +152,7 @@ func TestAWrongBaseURLIsExplained(t *testing.T) {
 		"/v1/v1/messages":       "the path is /v1/messages: the base URL of this client ends without /v1",
 		"/messages":             "the path is /v1/messages: the base URL of this client ends with /v1",
 		"/api/chat/completions": "the path is /v1/chat/completions: the base URL of this client ends with /v1",
-		"/v1/responses":         "not built yet",
+		"/responses":            "the path is /v1/responses: the base URL of this client ends with /v1",
 		"/anything":             "agents use /v1/messages",
 	} {
 		if r := l.ask("POST", path, "{}"); !strings.Contains(r.body, want) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -163,7 +164,13 @@ const commentAfter = 15 * time.Second
 //     later comes live;
 //  3. what came both ways is told apart by its seq, which rises on both.
 func (s *Server) follow(ctx context.Context, w http.ResponseWriter, q store.Query, resume bool) {
-	f := &follower{s: s, q: q, at: q.After}
+	s.followUntil(ctx, w, q, resume, nil)
+}
+
+// followUntil is follow, and the stream ends behind the event of which last
+// says that nothing comes after it; nil = there is none.
+func (s *Server) followUntil(ctx context.Context, w http.ResponseWriter, q store.Query, resume bool, last func(drey.Event) bool) {
+	f := &follower{s: s, q: q, at: q.After, last: last}
 	f.q.Limit = store.MaxLimit
 	if err := f.begin(ctx, resume); err != nil {
 		s.writeError(w, drey.RequestID(w.Header().Get("X-Drey-Request-Id")), s.refuseControl("events", err))
@@ -190,7 +197,9 @@ func (s *Server) follow(ctx context.Context, w http.ResponseWriter, q store.Quer
 	defer cancel(nil)
 	defer context.AfterFunc(s.live, func() { cancel(context.Cause(s.live)) })()
 	f.live(ctx, sub)
-	if errors.Is(context.Cause(ctx), ErrHibernating) {
+	// Whoever was cut by the end that follows the farewell is told all the same,
+	// or it would come back and wake the next process.
+	if errors.Is(context.Cause(s.live), ErrHibernating) {
 		data, _ := json.Marshal(api.Hibernating{Seq: f.at}) // a number
 		f.out.message(0, api.MessageHibernating, data)
 		_ = f.out.flush() // it is the end in either case
@@ -204,6 +213,9 @@ type follower struct {
 	out *liveWriter
 	at  drey.Seq // everything up to here was sent, or is not the reader's
 	gap *api.Gap // what the reader has missed for good; nil = nothing
+
+	last func(drey.Event) bool // the event that ends the stream; nil = none does
+	over bool                  // it was sent
 }
 
 // begin finds the place to start from, and whether something before it is gone.
@@ -258,7 +270,7 @@ func (f *follower) replay(ctx context.Context) bool {
 		if page.Next == 0 {
 			f.at = max(f.at, page.AsOf) // nothing of the reader's lies between
 		}
-		if f.out.flush() != nil {
+		if f.out.flush() != nil || f.over {
 			return false
 		}
 		if page.Next == 0 {
@@ -306,6 +318,9 @@ func (f *follower) untilQuiet(ctx context.Context, sub *events.Subscription) err
 			if err := f.out.flush(); err != nil {
 				return err
 			}
+			if f.over {
+				return io.EOF
+			}
 		}
 		f.at = max(f.at, ev.Seq)
 	}
@@ -313,6 +328,7 @@ func (f *follower) untilQuiet(ctx context.Context, sub *events.Subscription) err
 
 func (f *follower) send(ev drey.Event) {
 	f.out.message(ev.Seq, ev.Name, f.s.eventJSON(ev))
+	f.over = f.over || f.last != nil && f.last(ev)
 	f.at = max(f.at, ev.Seq)
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/api"
 	"github.com/dreyhq/drey/internal/gateway"
 	"github.com/dreyhq/drey/internal/route"
 )
@@ -238,7 +239,12 @@ func RefuseAll(ctx context.Context, cause error, listeners ...net.Listener) {
 			v := &visit{ResponseWriter: w, r: r, id: newRequestID(), at: time.Now()}
 			v.path, v.profile = cutProfile(r.URL.Path)
 			v.control = v.isControl()
-			v.refuse(&gateway.Refusal{Case: route.CaseNoProvider, Message: "drey cannot start: " + told(cause), Header: closing()})
+			message := "drey cannot start: " + told(cause)
+			if v.control {
+				controlError(w, v.id, http.StatusServiceUnavailable, api.Error{Code: api.CodeNotStarted, Message: message})
+				return
+			}
+			v.refuse(&gateway.Refusal{Case: route.CaseNoProvider, Message: message, Header: closing()})
 		}),
 	}
 	var wg sync.WaitGroup

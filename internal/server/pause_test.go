@@ -165,6 +165,9 @@ func TestRefuseAllTellsTheCauseInTheCallersWire(t *testing.T) {
 		if msg := gjson.GetBytes(body, at).Str; resp.StatusCode != 503 || msg != "drey cannot start: line 3 is bad; mend it" {
 			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
 		}
+		if code := gjson.GetBytes(body, "error.code").Str; strings.HasPrefix(path, api.Prefix) && code != api.CodeNotStarted {
+			t.Errorf("%s: its code is %q", path, code)
+		}
 	}
 	cancel()
 	<-done

@@ -65,6 +65,8 @@ type Config struct {
 	Healer  Healer // nil = nobody keeps the providers' health, and nothing can be done to one
 	// Lifecycle is asked and told about the daemon's sleep; nil = it does not sleep.
 	Lifecycle Lifecycle
+	// Operations are asked and told about operations; nil = there are none.
+	Operations Operations
 	// Begin is called when work arrives that keeps the daemon awake (the
 	// lifecycle contract §6.1), and what it returns when that has ended: a model
 	// call, or a change through the control API. nil = nobody wants to know.
@@ -107,7 +109,10 @@ type Server struct {
 	cfg     Config
 	started time.Time
 	doors   atomic.Pointer[doors]
-	control http.Handler // the control API, behind whatever guards it
+	// control is the control API, behind whatever guards it. It is made when it
+	// is first asked for: describing every route takes milliseconds, and at a
+	// start somebody may be waiting for an answer of the agents' API.
+	control func() *http.ServeMux
 	refused refusals
 
 	gate     gate // requests of agents that are under way
@@ -152,7 +157,7 @@ func New(cfg Config) *Server {
 	s := &Server{cfg: cfg, started: time.Now()}
 	s.live, s.leave = context.WithCancelCause(context.Background())
 	s.SetDoors(cfg.Doors)
-	s.control = s.newControl()
+	s.control = sync.OnceValue(s.newControl)
 	s.agents = s.newEntrance(s.serveTCP)
 	s.socket = s.newEntrance(s.serveSocket)
 	s.socket.ConnContext = withPeer

@@ -21,6 +21,9 @@ import (
 func (s *Server) whyRoutes(a huma.API) {
 	huma.Register(a, operation(http.MethodGet, "/why/request/{id}", "why-request", "Why a request went where it went"), s.whyRequest)
 	huma.Register(a, operation(http.MethodGet, "/why/provider/{name}", "why-provider", "What became of a provider"), s.whyProvider)
+	if s.cfg.Lifecycle != nil {
+		huma.Register(a, operation(http.MethodGet, "/why/daemon", "why-daemon", "Why the daemon is in the state it is in"), s.whyDaemon)
+	}
 }
 
 func (s *Server) whyRequest(ctx context.Context, in *requestInput) (*answer[api.Why], error) {
@@ -50,7 +53,7 @@ func (s *Server) whyRequest(ctx context.Context, in *requestInput) (*answer[api.
 	if err != nil {
 		return nil, s.refuseControl("why", err)
 	}
-	return tell(story), nil
+	return &answer[api.Why]{tell(story)}, nil
 }
 
 // How much is read for the story of a provider.
@@ -77,7 +80,7 @@ func (s *Server) whyProvider(ctx context.Context, in *Named) (*answer[api.Why], 
 	if facts.Failures, err = s.failuresOf(ctx, facts.ID, events); err != nil {
 		return nil, s.refuseControl("why", err)
 	}
-	return tell(why.Provider(facts)), nil
+	return &answer[api.Why]{tell(why.Provider(facts))}, nil
 }
 
 // eventsOf returns the latest events of a provider and its process, and those
@@ -186,11 +189,52 @@ func (s *Server) standing(p api.Provider) why.Standing {
 	return out
 }
 
+// storyLives is how many of the lifecycle's events are read for its story.
+const storyLives = 500
+
+func (s *Server) whyDaemon(ctx context.Context, _ *nothing) (*answer[api.Why], error) {
+	l, err := s.cfg.Lifecycle.Lifecycle(ctx)
+	if err != nil {
+		return nil, s.refuseControl("why", err)
+	}
+	page, err := s.cfg.Journal.Query(ctx, store.Query{Machine: "lifecycle", Newest: true, Limit: storyLives})
+	if err != nil {
+		return nil, s.refuseControl("why", err)
+	}
+	w, err := WhyDaemon(l, true, page.Events, time.Now())
+	if err != nil {
+		return nil, s.refuseControl("why", err)
+	}
+	return &answer[api.Why]{w}, nil
+}
+
+// WhyDaemon explains a lifecycle by its events, in order. running says that l
+// is what a daemon tells of itself; else it is what the files tell. It is here
+// so that a CLI that finds no daemon tells the same story as one that does. An
+// error says that l has a time that is none.
+func WhyDaemon(l api.Lifecycle, running bool, events []drey.Event, now time.Time) (api.Why, error) {
+	f := why.DaemonFacts{Now: now, Running: running, State: l.State, Step: l.Step, Visitor: l.Visitor, Events: events}
+	var errs [3]error
+	f.Since, errs[0] = drey.ParseTime(l.Since)
+	f.LastActivity, errs[1] = drey.ParseTime(l.LastActivity)
+	if m := l.MayHibernate; m != nil {
+		f.By, f.Because = m.By, m.Because
+	}
+	if l.Next != nil {
+		f.Next = l.Next.Event
+		f.NextAt, errs[2] = drey.ParseTime(l.Next.At)
+	}
+	if q := l.Quarantine; q != nil {
+		f.Quarantine = q.Reason
+	}
+	return tell(why.Daemon(f)), errors.Join(errs[:]...)
+}
+
 // tell is a story as the control API tells it.
-func tell(st why.Story) *answer[api.Why] {
+func tell(st why.Story) api.Why {
 	out := api.Why{Subject: st.Subject, ID: st.ID, Summary: st.Summary, Steps: make([]api.WhyStep, 0, len(st.Steps)), Earlier: st.Earlier, Text: st.Text(nil)}
 	for _, step := range st.Steps {
 		out.Steps = append(out.Steps, api.WhyStep{At: drey.FormatTime(step.At), Seq: step.Seq, Event: step.Event, RequestID: step.RequestID, Text: step.Text})
 	}
-	return &answer[api.Why]{out}
+	return out
 }

@@ -79,6 +79,9 @@ type Config struct {
 	Now      func() time.Time // nil = time.Now
 }
 
+// Retention is the name of the step that removes what is kept long enough.
+const Retention = "retention"
+
 // fullEvery is how often verify reads everything instead of the structure alone
 // (the lifecycle contract, §8.1).
 const fullEvery = 24 * time.Hour
@@ -95,7 +98,7 @@ func Steps(c Config) []Step {
 		run     func(context.Context, store.Pace) (Result, error)
 	}{
 		{"checkpoint", 10 * time.Minute, k.checkpoint},
-		{"retention", 10 * time.Minute, k.retention},
+		{Retention, 10 * time.Minute, k.retention},
 		{"rollup", 10 * time.Minute, k.rollup},
 		{"verify", 30 * time.Minute, k.verify},
 		{"backup", 30 * time.Minute, k.backup},

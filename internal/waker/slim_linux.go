@@ -10,13 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// slim gives back what a process that only waits does not need. The waker is
-// the same program as the daemon: its start has run the initialisation of every
-// package, and paged in the code of it. The garbage goes back to the system,
-// and so do the pages of the program's file: they are clean, the system's cache
-// keeps them, and the few that waiting needs are mapped again when they are
-// touched. What cannot be given back stays.
-func slim() {
+// Slim gives back what a process that only waits does not need, and may be
+// called at any time. The waker is the same program as the daemon: its start
+// has run the initialisation of every package, and paged in the code of it. The
+// garbage goes back to the system, and so do the pages of the program's file:
+// they are clean, the system's cache keeps them, and the few that waiting needs
+// are mapped again when they are touched. What cannot be given back stays. A
+// daemon that nobody uses has worked, and only waits then.
+func Slim() {
 	debug.FreeOSMemory()
 	maps, err := os.Open("/proc/self/smaps")
 	if err != nil {

@@ -4,5 +4,5 @@ package waker
 
 import "runtime/debug"
 
-// slim gives back what a process that only waits does not need.
-func slim() { debug.FreeOSMemory() }
+// Slim gives back what a process that only waits does not need.
+func Slim() { debug.FreeOSMemory() }

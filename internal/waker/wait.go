@@ -86,7 +86,7 @@ func (w *waker) wait(p plan) (reason string, stop bool) {
 			}
 		case <-settled.C:
 			if markOf(w.Config) == w.seen {
-				slim() // all that is needed is in place by now
+				Slim() // all that is needed is in place by now
 				continue
 			}
 			bell.close()

@@ -115,7 +115,7 @@ func (w *waker) serve(reason string) (ended, bool) {
 	w.log.Info("daemon-started", "pid", cmd.Process.Pid, "reason", reason)
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }() // it ends with the daemon, which is waited for below
-	slim()
+	Slim()
 
 	stop, asked := w.ctx.Done(), false
 	tell := func(sig os.Signal) {

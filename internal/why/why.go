@@ -1,6 +1,6 @@
 // Package why tells in sentences what the journal and the request log hold:
-// why a request went where it went, and what became of a provider. It is the
-// one reader that puts events together; each sentence stands on an event that
+// why a request went where it went, what became of a provider, and why the
+// daemon is awake or sleeps. It is the one reader that puts events together; each sentence stands on an event that
 // can be looked up by its seq.
 //
 // The package is pure: events and rows come in as values, and a sentence names
@@ -18,11 +18,11 @@ import (
 
 // Story is an explanation. It is a value.
 type Story struct {
-	Subject string // "provider" or "request"
+	Subject string // "provider", "request" or "daemon"
 	ID      string // which one
 	Summary string // how it stands, or how it ended: one or two sentences
 	Steps   []Step // what led there, in order of time
-	Earlier int    // breakdowns of a provider that are left out; they are in the journal
+	Earlier int    // breakdowns of a provider, or wakes of the daemon, that are left out; they are in the journal
 }
 
 // Step is one thing that happened.
@@ -47,7 +47,11 @@ func (s Story) Text(zone *time.Location) string {
 	}
 	b.WriteByte('\n')
 	if s.Earlier > 0 {
-		fmt.Fprintf(&b, "(%s before these; see `drey events`)\n", count(s.Earlier, "breakdown"))
+		what, where := "breakdown", "drey events"
+		if s.Subject == "daemon" {
+			what, where = "wake", "drey lifecycle history" // which needs no daemon
+		}
+		fmt.Fprintf(&b, "(%s before these; see `%s`)\n", count(s.Earlier, what), where)
 	}
 	for _, step := range s.Steps {
 		fmt.Fprintf(&b, "%s  %s\n", step.At.In(zone).Format("2006-01-02 15:04:05.000"), step.Text)

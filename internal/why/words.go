@@ -42,6 +42,41 @@ var parked = map[string]string{
 	"resource":          "it ran out of memory",
 }
 
+// woken says what brought the daemon back, by the reason of its transition (the
+// lifecycle contract §7.2).
+var woken = map[string]string{
+	"wake.signal": "somebody left a wake.signal",
+	"connection":  "a connection was waiting",
+	"alarm":       "a timer was due",
+	"start":       "it was started",
+	"operator":    "the operator woke it",
+}
+
+// stopped says why the daemon's process ended.
+var stopped = map[string]string{
+	"signal":      "it was told to stop",
+	"hibernation": "it hibernated",
+	"error":       "it failed; its log says how",
+}
+
+// lifted says why a quarantine ended.
+var lifted = map[string]string{
+	"auto_recovery_after_ttl":    "its time was over",
+	"auto_recovery_malformed_ts": "its end could not be read",
+	"manual_reset":               "by the operator",
+}
+
+// upcoming says what the next idle event or task does.
+var upcoming = map[string]string{
+	"idle_5min":             "grows drowsy",
+	"idle_30min":            "falls asleep",
+	"sleep_cycle_done":      "hibernates",
+	"sleep_cycle":           "begins its sleep cycle",
+	"backstop_cycle":        "begins a sleep cycle without sleep",
+	"backstop_cycle_sliced": "begins a sleep cycle beside the work",
+	"quarantine_lift":       "ends the quarantine of its sleep cycle",
+}
+
 // word returns a phrase, or the word itself where there is none: a newer
 // daemon's, perhaps.
 func word(m map[string]string, key string) string {
