@@ -59,10 +59,12 @@ fuzz: ## each fuzz target for FUZZTIME (5m)
 	  done; done
 
 soak: ## the long loops: kill -9, cancels, faults
-	DREY_SOAK=1 go test $(RACE) -timeout 2h -count=1 ./internal/store/... ./internal/daemon/... ./internal/statedir/...
+	DREY_SOAK=1 go test $(RACE) -timeout 2h -count=1 ./internal/store/... ./internal/daemon/... ./internal/statedir/... \
+	  ./internal/healing/... ./internal/dormancy/... ./internal/orchestrator/... ./cmd/drey/...
 
 bench: build ## latency, throughput and the lifecycle's figures, each beside its reference
-	go test -run '^$$' -bench . -benchtime 1s -count 1 ./internal/wire/... ./internal/route/... ./internal/health/... ./internal/store/...
+	go test -run '^$$' -bench . -benchtime 1s -count 1 ./internal/wire/... ./internal/route/... ./internal/health/... ./internal/store/... \
+	  ./internal/lifecycle/... ./internal/dormancy/... ./internal/operation/... ./internal/orchestrator/...
 	go test -run '^$$' -bench Failover -benchtime 1000x ./bench/inprocess
 	go run ./bench/proxy
 	go run ./bench/lifecycle

@@ -107,6 +107,7 @@ type Daemon struct {
 	scraped http.Handler // answers /metrics
 
 	operations *orchestrator.Operations
+	announced  bool // drey-startup is journaled
 
 	record    *statedir.Lifecycle // the owner's alone, from its Boot on
 	owner     *dormancy.Owner
@@ -255,6 +256,7 @@ func (d *Daemon) build(ctx context.Context, gen *generation) error {
 	d.owner = d.newOwner(ctx, gen)
 	d.operations, err = orchestrator.New(ctx, orchestrator.Config{
 		Journal: d.store, Bus: d.bus, Policy: policyOfOperations(&gen.file.Operations), Metrics: orchestrator.NewMetrics(registry), Log: d.log,
+		Cause: d.announce, Work: d.owner.Begin,
 	})
 	if err != nil {
 		return err

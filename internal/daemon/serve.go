@@ -86,7 +86,9 @@ func (d *Daemon) serve(ctx context.Context) error {
 		chores.run(failed, chore)
 	}
 
-	d.emit(drey.Info, "drey-startup", drey.F("version", d.opts.Version), drey.F("addr", d.tcp.Addr().String()))
+	if !d.announced {
+		d.bus.Emit(d.startup())
+	}
 	d.loaded(d.conf.Load())
 	d.banner()
 	d.tellManager(activation.Ready)

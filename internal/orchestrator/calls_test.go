@@ -286,3 +286,82 @@ func TestBatchIsAllOrNothing(t *testing.T) {
 type busFake struct{ events []drey.Event }
 
 func (b *busFake) Committed(evs ...drey.Event) { b.events = append(b.events, evs...) }
+
+// TestLateReportBehindAnUnpublishedLife: a session whose operation was
+// registered and has ended, neither of it published yet, is known: a late report
+// must not bring it to life again.
+func TestLateReportBehindAnUnpublishedLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := newJournal()
+		h := open(t, Config{Journal: j})
+		m := h.Members(operation.Fallback)
+		j.hold()
+		errs := make([]error, 3)
+		for i, call := range []func() error{
+			func() error { _, err := m.Ensure(t.Context(), "s", "n"); return err },
+			func() error { return m.MarkRetired(t.Context(), SessionRef("s")) },
+			func() error {
+				return m.ReportProgress(t.Context(), SessionRef("s"), operation.ProgressUpdate{Message: "late"})
+			},
+		} {
+			go func() { errs[i] = call() }()
+			synctest.Wait()
+		}
+		j.release(0, nil)
+		synctest.Wait()
+		for i, err := range errs {
+			if err != nil {
+				t.Errorf("call %d: %v", i, err)
+			}
+		}
+		all, err := h.List(t.Context(), ListQuery{Filter: operation.Filter{Child: "s"}})
+		if err != nil || len(all.Operations) != 1 || !all.Operations[0].Status.Ended() {
+			t.Errorf("%+v, %v; want the one, ended", all.Operations, err)
+		}
+		h.stop()
+	})
+}
+
+// TestTerminationBehindAnAdoptionRestsOnIt: an operation that is being given away
+// is no longer its owner's; if that is taken back, whoever was told that all of
+// the owner's had ended would have been told wrong.
+func TestTerminationBehindAnAdoptionRestsOnIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := newJournal()
+		h := open(t, Config{Journal: j})
+		r := h.Registry(operation.Fallback)
+		op, err := r.Register(t.Context(), operation.Spec{Kind: operation.BackgroundTool, Owner: "old", Name: "n"}, operation.Meta{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		j.hold()
+		errs := make([]error, 2)
+		for i, call := range []func() error{
+			func() error {
+				_, err := r.AdoptOwner(t.Context(), "old", "new", operation.NoKind, operation.Meta{})
+				return err
+			},
+			func() error { _, err := r.TerminateOwner(t.Context(), "old", "over", operation.Meta{}); return err },
+		} {
+			go func() { errs[i] = call() }()
+			synctest.Wait()
+		}
+		n := 0
+		j.fail = func(int, []store.Append) error {
+			if n++; n == 1 { // the adoption
+				return errDisk
+			}
+			return nil
+		}
+		j.release(0, nil)
+		synctest.Wait()
+		if codeOf(errs[0]) != operation.CodeStoreUnavailable || codeOf(errs[1]) != operation.CodeStoreUnavailable {
+			t.Errorf("answered %v; want both refused", errs)
+		}
+		j.fail = nil
+		if ids, err := r.TerminateOwner(t.Context(), "old", "over", operation.Meta{}); err != nil || len(ids) != 1 || ids[0] != op.ID {
+			t.Errorf("ended %v, %v; want the one", ids, err)
+		}
+		h.stop()
+	})
+}

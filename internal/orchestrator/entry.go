@@ -21,6 +21,7 @@ type entry struct {
 	pending []pending          // rows in flight, oldest first
 	tail    int                // rows since the last snapshot in the journal
 	leaving *operation.Machine // its ending, while that is in flight
+	given   []string           // the owners that it was taken from, while that is in flight
 	endWork func()             // what Config.Work has returned; nil = it is no work
 
 	// Guarded by Operations.mu.
@@ -78,6 +79,10 @@ func (o *Operations) decide(e *entry, m *operation.Machine) {
 			o.liveByChild.remove(was.Child, e)
 		}
 	}
+	if was != nil && m != nil && was.Owner != m.Owner {
+		e.given = append(e.given, was.Owner)
+		o.goesByOwner.add(was.Owner, e)
+	}
 	e.decided = m
 	if m == nil {
 		o.mu.Lock()
@@ -104,6 +109,10 @@ func (o *Operations) leave(e *entry) {
 
 // left notes that nothing of e is in flight any more.
 func (o *Operations) left(e *entry) {
+	for _, owner := range e.given {
+		o.goesByOwner.remove(owner, e)
+	}
+	e.given = nil
 	if e.leaving == nil {
 		return
 	}

@@ -131,6 +131,12 @@ func (s *sitting) known() (bool, error) {
 	if len(s.o.liveByChild[s.session]) > 0 {
 		return true, nil
 	}
+	for e := range s.o.goesByChild[s.session] { // it may not be published yet
+		if e.leaving.Kind == operation.MemberChild {
+			s.look(e)
+			return true, nil
+		}
+	}
 	if x := s.o.byChild[s.session]; x != nil {
 		for e := range x.ascend(operation.Key{}) {
 			if e.seen.Kind == operation.MemberChild {

@@ -70,9 +70,10 @@ type Config struct {
 	// calls Work for what the restart has left, and Serve ends what is open when
 	// it ends. nil = nobody needs to know.
 	Work func() (end func())
-	// Cause is the event of the daemon's start, which restarts of operations
-	// name as theirs; 0 = none.
-	Cause drey.Seq
+	// Cause journals the event of the daemon's start and returns its place, which
+	// restarts of operations name as their cause. New calls it if there are any;
+	// nil = they have none.
+	Cause func(ctx context.Context) (drey.Seq, error)
 	Log   *slog.Logger
 	Now   func() time.Time // nil = time.Now: the seam of tests
 }
@@ -99,10 +100,11 @@ type Operations struct {
 	policy      operation.Policy
 	liveByOwner family // as decided
 	liveByChild family
-	goesByOwner family // whose ending is in flight, published before or not
+	goesByOwner family // whose ending or change of owner is in flight, published before or not
 	goesByChild family
 	bindings    map[string]*fact[Binding] // by session
 	fences      map[string]*fact[fence]   // by owner
+	cause       drey.Seq                  // of what a restart brings with it
 	tickets     uint64                    // the last one's number
 	inFlight    int                       // tickets that the journal has not answered
 	unarchived  []*entry                  // evicted, and the archive did not take them

@@ -127,6 +127,12 @@ func loadFacts[T any](ctx context.Context, o *Operations, machine string, of fun
 //  2. every live operation, by its own table;
 //  3. what is no longer retained, which a crash may have left.
 func (o *Operations) recover(ctx context.Context) error {
+	if o.cfg.Cause != nil && len(o.liveByOwner) > 0 {
+		var err error
+		if o.cause, err = o.cfg.Cause(ctx); err != nil {
+			return err
+		}
+	}
 	var failed error
 	answer := func(_ *ticket, err error) {
 		if failed == nil {
@@ -137,8 +143,8 @@ func (o *Operations) recover(ctx context.Context) error {
 		if f.decided == nil || len(o.liveByOwner[owner]) == 0 {
 			continue
 		}
-		t := &turn{o: o, at: o.now(), action: operation.ActTerminateOwner, cause: o.cfg.Cause}
-		_, err := t.terminate(operation.Subtree(owner, t.family("")), f.decided.Reason, operation.Meta{Cause: o.cfg.Cause})
+		t := &turn{o: o, at: o.now(), action: operation.ActTerminateOwner, cause: o.cause}
+		_, err := t.terminate(operation.Subtree(owner, t.family("")), f.decided.Reason, operation.Meta{Cause: o.cause})
 		o.conclude(t, err, answer)
 	}
 	live := make([]*entry, 0, len(o.entries))
@@ -149,10 +155,10 @@ func (o *Operations) recover(ctx context.Context) error {
 	}
 	slices.SortFunc(live, func(a, b *entry) int { return a.id.Compare(b.id) })
 	for _, e := range live { // 2
-		t := &turn{o: o, at: o.now(), action: operation.ActRecover, id: e.id, cause: o.cfg.Cause}
+		t := &turn{o: o, at: o.now(), action: operation.ActRecover, id: e.id, cause: o.cause}
 		from := e.decided.Status
 		left := from == operation.Retiring && o.cfg.Runtime != nil && o.cfg.Runtime.ChildLeft(e.decided.Snapshot(operation.Around{LastSeq: e.lastSeq}))
-		row, err := t.step(operation.Recover{Meta: operation.Meta{ID: e.id, Cause: o.cfg.Cause}, ChildLeft: left})
+		row, err := t.step(operation.Recover{Meta: operation.Meta{ID: e.id, Cause: o.cause}, ChildLeft: left})
 		if err == nil && row == nil {
 			o.takeUps = append(o.takeUps, e)
 		}
@@ -209,7 +215,7 @@ func (o *Operations) takeUpOne(ctx context.Context, id operation.ID) {
 	default:
 		o.cfg.Log.Warn("operation-not-taken-up", "id", id.String(), "session", s.Child, "error", err)
 		text := fmt.Sprintf("cannot take up session '%s': %v", s.Child, err)
-		if _, err := o.Do(ctx, operation.Fail{Meta: operation.Meta{ID: id, Cause: o.cfg.Cause}, Error: text}); err != nil && ctx.Err() == nil {
+		if _, err := o.Do(ctx, operation.Fail{Meta: operation.Meta{ID: id, Cause: o.cause}, Error: text}); err != nil && ctx.Err() == nil {
 			o.cfg.Log.Warn("operation-not-failed", "id", id.String(), "error", err)
 		}
 	}

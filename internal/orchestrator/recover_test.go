@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/dreyhq/drey"
 	"github.com/dreyhq/drey/internal/operation"
 )
 
@@ -85,7 +86,7 @@ func TestRestart(t *testing.T) {
 				h.stop()
 				n := len(j.events)
 				j.epoch++
-				cfg := Config{Journal: j, Cause: 1}
+				cfg := Config{Journal: j, Cause: func(context.Context) (drey.Seq, error) { return 1, nil }}
 				if r.runtime != nil {
 					cfg.Runtime = r.runtime
 				}
