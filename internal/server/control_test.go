@@ -112,7 +112,7 @@ func TestControlErrors(t *testing.T) {
 		err  error
 		want string // status and body without the request id
 	}{
-		{"our own, with fields", &api.Error{Code: api.CodeConfigRejected, Message: "two errors", Fields: []api.Field{{Path: "drey.yaml:3:1: listen", Message: "hush is no address"}}},
+		{"our own, with fields", &api.Error{Code: api.CodeConfigRejected, Message: "two errors", Fields: []api.Field{{Path: "drey.yaml:3:1: listen", Message: "HUSH is no address"}}},
 			`400 {"error":{"code":"config_rejected","message":"two errors","fields":[{"path":"drey.yaml:3:1: listen","message":"[redacted] is no address"}],"request_id":""}}`},
 		{"a contract's own code", &api.Error{Code: "busy", Message: "m", Hint: "h"}, `409 {"error":{"code":"busy","message":"m","hint":"h","request_id":""}}`},
 		{"the house's, of a known code", fmt.Errorf("x: %w", &drey.Error{Class: drey.Caller, Code: "not_found", Op: "find", Err: errors.New("nothing"), Hint: "look"}),
@@ -173,7 +173,7 @@ func TestRequestsInPages(t *testing.T) {
 	for i := range 250 {
 		l.rows.list = append(l.rows.list, store.RequestRow{
 			ID: drey.RequestID(fmt.Sprintf("req_%03d", i)), At: at.Add(-time.Duration(i) * time.Minute), Outcome: "ok",
-			Row: fmt.Appendf(nil, `{"id":"req_%03d","error":"hush","events":[{"event":"x"}],"ms":1}`, i),
+			Row: fmt.Appendf(nil, `{"id":"req_%03d","error":"HUSH","events":[{"event":"x"}],"ms":1}`, i),
 		})
 	}
 	var ids []string

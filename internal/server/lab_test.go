@@ -158,7 +158,7 @@ func (d *daemon) Status(context.Context) (api.Status, error) {
 }
 
 func (d *daemon) Config(context.Context) (api.Config, error) {
-	return api.Config{Source: "zero-config", Settings: json.RawMessage(`{"version":1,"key":"hush"}`)}, d.answer()
+	return api.Config{Source: "zero-config", Settings: json.RawMessage(`{"version":1,"key":"HUSH"}`)}, d.answer()
 }
 
 func (d *daemon) Reload(context.Context) (api.Reload, error) {
@@ -256,7 +256,7 @@ func newLab(t testing.TB, change func(*Config), script fake.Script) *lab {
 	cfg := Config{
 		Version: "1.2.3", Gateway: g, Daemon: l.daemon, Journal: l.journal, Rows: l.rows, Bus: l.bus,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "# HELP drey\n") }),
-		Redact:  func(b []byte) []byte { return bytes.ReplaceAll(b, []byte("hush"), []byte("[redacted]")) },
+		Redact:  func(b []byte) []byte { return bytes.ReplaceAll(b, []byte("HUSH"), []byte("[redacted]")) },
 		Log:     slog.New(slog.NewTextHandler(l.log, nil)),
 	}
 	if change != nil {

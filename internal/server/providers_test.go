@@ -203,7 +203,7 @@ func TestProviderView(t *testing.T) {
 const row1 = `{"id":"req_1","ts":"2026-11-22T10:00:00.000000+00:00","wire":"chat","profile":"default","provider":"cloud","status":200,"outcome":"ok","ms":900,` +
 	`"attempts":[{"provider":"local"},{"provider":"cloud"}],"skipped":[{"provider":"big","reason":"excluded"}],"events":[` +
 	`{"ts":"2026-11-22T10:00:00.000000+00:00","event":"provider-skipped","level":"debug","provider":"big","reason":"excluded"},` +
-	`{"ts":"2026-11-22T10:00:00.100000+00:00","event":"provider-failed","level":"warn","provider":"local","class":"transport","status":0,"error":"connection refused by hush","retryable":true,"committed":false},` +
+	`{"ts":"2026-11-22T10:00:00.100000+00:00","event":"provider-failed","level":"warn","provider":"local","class":"transport","status":0,"error":"connection refused by HUSH","retryable":true,"committed":false},` +
 	`{"ts":"2026-11-22T10:00:00.900000+00:00","event":"provider-ok","level":"info","provider":"cloud","duration_ms":800}]}`
 
 func TestWhy(t *testing.T) {
