@@ -77,10 +77,10 @@ func TestEveryReaderSeesTheSameEvent(t *testing.T) {
 	b, stop := start(t, Config{
 		Journal: &journal{}, Audit: &audit,
 		Log:    slog.New(slog.NewTextHandler(&people, nil)),
-		Redact: func(p []byte) []byte { return bytes.ReplaceAll(p, []byte("hush"), []byte("[redacted]")) },
+		Redact: func(p []byte) []byte { return bytes.ReplaceAll(p, []byte("HUSH"), []byte("[redacted]")) },
 	})
 	sub := b.Subscribe()
-	b.Emit(event("provider-parked", drey.F("provider", "lab"), drey.F("reason", "hush")))
+	b.Emit(event("provider-parked", drey.F("provider", "lab"), drey.F("reason", "HUSH")))
 	stop()
 
 	got, err := sub.Next(t.Context())

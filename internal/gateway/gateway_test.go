@@ -129,12 +129,12 @@ func TestKeepalive(t *testing.T) {
 func TestFailureAfterAnEarlyStatus(t *testing.T) {
 	for _, w := range callers {
 		synctest.Test(t, func(t *testing.T) {
-			l := newLab(t, nil, scripted{id: "only", wire: near(w), script: fake.Always(fake.Status(403, "permission_error", "hush").Delay(25 * time.Second))})
+			l := newLab(t, nil, scripted{id: "only", wire: near(w), script: fake.Always(fake.Status(403, "permission_error", "HUSH").Delay(25 * time.Second))})
 			a := l.ask(t.Context(), w, prompt(w, true))
 			if _, complete := a.text(w); complete || a.status != 200 || a.errorType() == "" || a.aborted != (w == drey.WireChat) {
 				t.Errorf("%s: %d aborted=%v\n%s", w, a.status, a.aborted, a.body)
 			}
-			if strings.Contains(a.body, "hush") {
+			if strings.Contains(a.body, "HUSH") {
 				t.Errorf("a secret in the stream: %s", a.body)
 			}
 		})
@@ -497,7 +497,7 @@ func TestModels(t *testing.T) {
 func TestRow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, nil,
-			scripted{id: "first", wire: drey.WireChat, script: fake.Always(fake.Status(500, "server_error", "hush, it broke").Delay(20 * time.Millisecond))},
+			scripted{id: "first", wire: drey.WireChat, script: fake.Always(fake.Status(500, "server_error", "HUSH, it broke").Delay(20 * time.Millisecond))},
 			scripted{id: "second", wire: drey.WireChat, script: fake.Always(fake.Text("hello there").Reports(fake.Usage{Input: 11, Output: 3}).TTFT(40 * time.Millisecond))})
 		l.ask(t.Context(), drey.WireAnthropic, prompt(drey.WireAnthropic, true))
 		r := l.last()

@@ -128,7 +128,7 @@ func newLab(t *testing.T, change func(*Settings), providers ...scripted) *lab {
 		change(&s)
 	}
 	l.keeper = keep(t, l, s)
-	g, err := New(Config{Recorder: l, Healer: l.keeper, Redact: func(s string) string { return strings.ReplaceAll(s, "hush", "[redacted]") }, InFlight: func(drey.Wire, int) {}, Random: func() float64 { return 0.5 }}, s)
+	g, err := New(Config{Recorder: l, Healer: l.keeper, Redact: func(s string) string { return strings.ReplaceAll(s, "HUSH", "[redacted]") }, InFlight: func(drey.Wire, int) {}, Random: func() float64 { return 0.5 }}, s)
 	if err != nil {
 		t.Fatal(err)
 	}
