@@ -143,6 +143,10 @@ func (h Home) Wrappers() string { return h.join("wrappers") }
 // StartLock returns the path of the lock that lets one starter at a time in.
 func (h Home) StartLock() string { return h.join(".start.lock") }
 
+// WakerLock returns the path of the lock that a waker holds as long as it lives:
+// whoever wants it to end finds its process there.
+func (h Home) WakerLock() string { return h.join(".waker.lock") }
+
 // Backups returns the directory of the store's copies.
 func (h Home) Backups() string { return h.join("backups") }
 

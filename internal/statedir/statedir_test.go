@@ -57,11 +57,11 @@ func TestPaths(t *testing.T) {
 	}
 	got := []string{
 		h.Root(), h.Config(), h.DB(), h.Lifecycle(), h.Lock(), h.LifecycleLog(time.Date(2026, 11, 22, 23, 30, 0, 0, time.FixedZone("", -3600))),
-		h.DaemonLog(), h.ProcessLog("q/x"), h.Audit(), h.Requests(), h.WakeSignal(), h.Wrappers(), h.StartLock(), h.Backups(), art, sock,
+		h.DaemonLog(), h.ProcessLog("q/x"), h.Audit(), h.Requests(), h.WakeSignal(), h.Wrappers(), h.StartLock(), h.WakerLock(), h.Backups(), art, sock,
 	}
 	want := []string{
 		"/h", "/h/drey.yaml", "/h/drey.db", "/h/lifecycle_state.json", "/h/.lifecycle.lock", "/h/logs/lifecycle-events-2026-11-23.jsonl",
-		"/h/logs/drey.log", "/h/logs/process-q_x.log", "/h/audit.jsonl", "/h/requests.jsonl", "/h/wake.signal", "/h/wrappers", "/h/.start.lock", "/h/backups", "/h/artifacts/mob_1/lead", "/h/drey.sock",
+		"/h/logs/drey.log", "/h/logs/process-q_x.log", "/h/audit.jsonl", "/h/requests.jsonl", "/h/wake.signal", "/h/wrappers", "/h/.start.lock", "/h/.waker.lock", "/h/backups", "/h/artifacts/mob_1/lead", "/h/drey.sock",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)

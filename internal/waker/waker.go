@@ -1,8 +1,8 @@
 // Package waker is `drey up`: a small process that owns the listening sockets
 // and starts the daemon when somebody needs it. It waits without accepting, so
 // it can neither lose nor delay a request: what comes while no daemon runs
-// stays in the backlog and is served by the next one. It holds no lock and no
-// state. The rules are the lifecycle contract's, §7.9.
+// stays in the backlog and is served by the next one. It holds no state, and no
+// lock but the one that tells `drey down` who it is. The rules are the lifecycle contract's, §7.9.
 package waker
 
 import (
@@ -86,7 +86,8 @@ type waker struct {
 	addr     string // as the configuration spells it
 	gateway  *door
 	control  *door
-	pipe     [2]*os.File // reading and writing end: the daemon's sign that we live
+	pipe     [2]*os.File    // reading and writing end: the daemon's sign that we live
+	sign     *statedir.Lock // says who we are; nil where it could not be had
 	pace     pace
 	seen     mark // the configuration as it was when Addr was asked last
 	complain string
@@ -217,6 +218,9 @@ func (w *waker) open(ctx context.Context) error {
 		w.control.close()
 		return err
 	}
+	if w.sign, err = statedir.TryLock(w.Home.WakerLock()); err != nil {
+		w.log.Warn("waker-not-signed", "error", err) // it works; it is only harder to find
+	}
 	w.log.Info("doors-bound", "addr", w.gateway.addr(), "socket", socket, "pid", os.Getpid())
 	return nil
 }
@@ -263,6 +267,7 @@ func (w *waker) close() {
 	for _, end := range w.pipe {
 		_ = end.Close()
 	}
+	w.sign.Release() // last: whoever waits for it finds the doors gone
 }
 
 // listenHint tells what to do about an address that cannot be had.
