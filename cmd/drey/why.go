@@ -19,7 +19,7 @@ import (
 func whyCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "why REQUEST-ID",
-		Short: "Explain where a request went, what became of a provider, why the daemon sleeps",
+		Short: "Explain where a request went, what became of a provider or an operation, why the daemon sleeps",
 		Long: `Explain in sentences why a request went where it went: who was asked, who was
 passed over and why, what failed, who answered. The id is in the header
 X-Drey-Request-Id of every answer, and in ` + "`drey requests`" + `.
@@ -27,9 +27,12 @@ X-Drey-Request-Id of every answer, and in ` + "`drey requests`" + `.
 With "provider NAME": since when it was in trouble, what failed, who took it out,
 what was done to mend it, and how it came back.
 
+With "operation ID": who began it and for whom, how far it came, what ended it and
+why, and who waits for it. The id may be cut, as in ` + "`drey ops`" + `.
+
 With "daemon": why it is in the state it is in, what woke it, and why it does not
 hibernate. That looks and no more: it starts and wakes no daemon.`,
-		Example:           "  drey why req_0a1b2c3d4e5f6a7b8c9d0e1f\n  drey why provider local\n  drey why daemon",
+		Example:           "  drey why req_0a1b2c3d4e5f6a7b8c9d0e1f\n  drey why provider local\n  drey why operation 9a514c2e\n  drey why daemon",
 		Args:              exactlyOneArg,
 		ValidArgsFunction: complete(),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -52,8 +55,32 @@ hibernate. That looks and no more: it starts and wakes no daemon.`,
 				return err
 			}
 			return c.explain(w)
-		}), whyDaemon(c))
+		}), whyOperation(c), whyDaemon(c))
 	return cmd
+}
+
+func whyOperation(c *cli) *cobra.Command {
+	return &cobra.Command{
+		Use:   "operation ID",
+		Short: "Explain what became of an operation",
+		Long: `Explain who began an operation and for whom, how far it came, what ended it and
+why, and who waits for it. An ID may be cut to any prefix or suffix of 6
+characters or more that only one operation has.`,
+		Example:           "  drey why operation 9a514c2e\n  drey why operation 9a514c2e --json | jq -r .summary",
+		Args:              exactlyOneArg,
+		ValidArgsFunction: complete(),
+		RunE: c.asking(func(ctx context.Context, cl *client.Client, args []string) error {
+			ids, err := wholeIDs(ctx, cl, args)
+			if err != nil {
+				return err
+			}
+			w, err := cl.WhyOperation(ctx, ids[0])
+			if err != nil {
+				return err
+			}
+			return c.explain(w)
+		}),
+	}
 }
 
 func whyDaemon(c *cli) *cobra.Command {

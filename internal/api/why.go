@@ -2,10 +2,10 @@ package api
 
 import "github.com/dreyhq/drey"
 
-// Why is an explanation: GET /why/request/{id}, /why/provider/{name} and
-// /why/daemon.
+// Why is an explanation: GET /why/request/{id}, /why/provider/{name},
+// /why/operation/{id} and /why/daemon.
 type Why struct {
-	Subject string    `json:"subject" enum:"provider,request,daemon"`
+	Subject string    `json:"subject" enum:"provider,request,operation,daemon"`
 	ID      string    `json:"id"`
 	Summary string    `json:"summary" doc:"how it stands, or how it ended"`
 	Steps   []WhyStep `json:"steps" doc:"what led there, in order of time"`

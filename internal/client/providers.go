@@ -71,6 +71,12 @@ func (c *Client) WhyProvider(ctx context.Context, name drey.ProviderID) (api.Why
 	return w, c.get(ctx, "/why/provider/"+url.PathEscape(string(name)), nil, &w)
 }
 
+// WhyOperation explains what became of an operation, an archived one too.
+func (c *Client) WhyOperation(ctx context.Context, id string) (api.Why, error) {
+	var w api.Why
+	return w, c.get(ctx, "/why/operation/"+url.PathEscape(id), nil, &w)
+}
+
 // WhyDaemon explains why the daemon is in the state that it is in.
 func (c *Client) WhyDaemon(ctx context.Context) (api.Why, error) {
 	var w api.Why

@@ -18,7 +18,7 @@ func TestProviderCalls(t *testing.T) {
 		body, _ := io.ReadAll(r.Body)
 		got = append(got, r.Method+" "+r.URL.RequestURI()+" "+r.Header.Get("Content-Type")+" "+string(body))
 		switch r.URL.Path {
-		case "/api/v1/why/request/req_1", "/api/v1/why/provider/a b", "/api/v1/why/daemon":
+		case "/api/v1/why/request/req_1", "/api/v1/why/provider/a b", "/api/v1/why/operation/019a", "/api/v1/why/daemon":
 			_, _ = io.WriteString(w, `{"subject":"x","summary":"so it is","steps":[{"at":"2026-11-22T10:00:00.000000+00:00","text":"this"}]}`)
 		case "/api/v1/providers/gone/restore":
 			w.WriteHeader(http.StatusNotFound)
@@ -57,9 +57,10 @@ func TestProviderCalls(t *testing.T) {
 		}
 	}
 	for name, call := range map[string]func() (api.Why, error){
-		"request":  func() (api.Why, error) { return c.WhyRequest(ctx, "req_1") },
-		"provider": func() (api.Why, error) { return c.WhyProvider(ctx, "a b") },
-		"daemon":   func() (api.Why, error) { return c.WhyDaemon(ctx) },
+		"request":   func() (api.Why, error) { return c.WhyRequest(ctx, "req_1") },
+		"provider":  func() (api.Why, error) { return c.WhyProvider(ctx, "a b") },
+		"operation": func() (api.Why, error) { return c.WhyOperation(ctx, "019a") },
+		"daemon":    func() (api.Why, error) { return c.WhyDaemon(ctx) },
 	} {
 		if w, err := call(); err != nil || w.Summary != "so it is" || len(w.Steps) != 1 || w.Steps[0].Text != "this" {
 			t.Errorf("why %s: %+v, %v", name, w, err)

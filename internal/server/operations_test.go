@@ -6,9 +6,12 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tidwall/gjson"
 
+	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/api"
 	core "github.com/dreyhq/drey/internal/operation"
 	"github.com/dreyhq/drey/internal/orchestrator"
 	"github.com/dreyhq/drey/internal/store"
@@ -158,5 +161,57 @@ func TestOperationStreamEndsWithIt(t *testing.T) {
 	}
 	if behind := read("", nil); strings.Contains(behind, "event:") {
 		t.Errorf("behind the ending: %s", behind)
+	}
+}
+
+// TestWhyOperation: the story has the operation's events and what caused them,
+// and of very many the first and the last.
+func TestWhyOperation(t *testing.T) {
+	l, ops := withOperations(t)
+	made, err := ops.Registry(core.MobRegistry("red")).Register(t.Context(), core.Spec{Kind: core.BackgroundTool, Owner: "s", Name: "build"}, core.Meta{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	meta := core.Meta{ID: made.ID}
+	do := func(call core.Event) {
+		t.Helper()
+		if _, err := ops.Do(t.Context(), call); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ask := func() (text string, steps int64) {
+		t.Helper()
+		r := l.ask("GET", api.Prefix+"/why/operation/"+made.ID.String(), "")
+		if r.StatusCode != 200 || gjson.Get(r.body, "subject").Str != "operation" || gjson.Get(r.body, "id").Str != made.ID.String() {
+			t.Fatalf("%d %s", r.StatusCode, r.body)
+		}
+		return gjson.Get(r.body, "text").Str, gjson.Get(r.body, "steps.#").Int()
+	}
+	do(core.Provisioned{Meta: meta})
+	do(core.ReportProgress{Meta: meta, Update: core.ProgressUpdate{Message: "half", Percent: core.PercentOf(50)}})
+	if text, steps := ask(); steps != 3 || !strings.Contains(text, "build, a tool in the background, has been running for") || !strings.Contains(text, "how far it was: 50%, half.") {
+		t.Errorf("%d steps: %s", steps, text)
+	}
+	l.journal.Submit(func(store.Commit, error) {}, store.Append{Events: []drey.Event{{At: time.Now(), Name: "moon_rose", Machine: "sky", ID: "moon"}}})
+	rose, err := l.journal.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2*storyEvents + 20 {
+		do(core.ReportProgress{Meta: meta, Update: core.ProgressUpdate{Message: "more"}})
+	}
+	caused := meta
+	caused.Cause = rose
+	do(core.Cancel{Meta: caused, Reason: "enough"})
+	text, _ := ask()
+	for _, want := range []string{": cancelled: enough. It was of session s in mob:red.", "Of its 1024 events 24 are not told", "registered it as build", "  moon_rose\n", "  cancelled: enough\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in\n%s", want, text)
+		}
+	}
+	for path, want := range map[string]string{"nothing": "invalid_argument", "00000000-0000-7000-8000-000000000001": "not_found"} {
+		if r := l.ask("GET", api.Prefix+"/why/operation/"+path, ""); gjson.Get(r.body, "error.code").Str != want {
+			t.Errorf("%s: %d %s", path, r.StatusCode, r.body)
+		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/dreyhq/drey"
 	"github.com/dreyhq/drey/internal/api"
 	"github.com/dreyhq/drey/internal/health"
+	core "github.com/dreyhq/drey/internal/operation"
 	"github.com/dreyhq/drey/internal/store"
 	"github.com/dreyhq/drey/internal/why"
 )
@@ -21,6 +22,11 @@ import (
 func (s *Server) whyRoutes(a huma.API) {
 	huma.Register(a, operation(http.MethodGet, "/why/request/{id}", "why-request", "Why a request went where it went"), s.whyRequest)
 	huma.Register(a, operation(http.MethodGet, "/why/provider/{name}", "why-provider", "What became of a provider"), s.whyProvider)
+	if s.cfg.Operations != nil {
+		op := operation(http.MethodGet, "/why/operation/{id}", "why-operation", "What became of an operation, an archived one too")
+		op.Errors = []int{http.StatusBadRequest, http.StatusNotFound, http.StatusGone, http.StatusServiceUnavailable}
+		huma.Register(a, op, s.whyOperation)
+	}
 	if s.cfg.Lifecycle != nil {
 		huma.Register(a, operation(http.MethodGet, "/why/daemon", "why-daemon", "Why the daemon is in the state it is in"), s.whyDaemon)
 	}
@@ -56,10 +62,10 @@ func (s *Server) whyRequest(ctx context.Context, in *requestInput) (*answer[api.
 	return &answer[api.Why]{tell(story)}, nil
 }
 
-// How much is read for the story of a provider.
+// How much is read for the story of a provider, or of an operation.
 const (
-	storyEvents = 500                // of the provider, of its process, and of trials
-	storyCauses = 100                // events that caused them
+	storyEvents = 500                // of the provider, of its process, and of trials; the first and the last of an operation
+	storyCauses = 100                // events that caused some
 	storyRows   = 3 * store.MaxLimit // requests that are searched for failed attempts
 	storyBefore = time.Hour          // how long before the first event a run of failures may have begun
 )
@@ -101,6 +107,12 @@ func (s *Server) eventsOf(ctx context.Context, name string) ([]drey.Event, error
 			}
 		}
 	}
+	return s.withCauses(ctx, events)
+}
+
+// withCauses adds the events that caused some, as far as a story has room for
+// them, and returns all in the order of seq.
+func (s *Server) withCauses(ctx context.Context, events []drey.Event) ([]drey.Event, error) {
 	known := map[drey.Seq]bool{}
 	for _, ev := range events {
 		known[ev.Seq] = true
@@ -187,6 +199,66 @@ func (s *Server) standing(p api.Provider) why.Standing {
 		}
 	}
 	return out
+}
+
+func (s *Server) whyOperation(ctx context.Context, in *OperationID) (*answer[api.Why], error) {
+	id, err := in.parse()
+	if err != nil {
+		return nil, err
+	}
+	op, err := s.cfg.Operations.Get(ctx, id)
+	if err != nil {
+		return nil, s.refuseOperation("why", err)
+	}
+	facts := operationFacts(operationView(&op))
+	facts.Now = time.Now()
+	if facts.Events, err = s.eventsOfOperation(ctx, &op); err != nil {
+		return nil, s.refuseControl("why", err)
+	}
+	return &answer[api.Why]{tell(why.Operation(facts))}, nil
+}
+
+// eventsOfOperation returns the first and the last events of an operation up to
+// its snapshot, and those that caused them, in the order of seq. Between the
+// first and the last of very many there is hardly more than progress.
+func (s *Server) eventsOfOperation(ctx context.Context, op *core.Snapshot) ([]drey.Event, error) {
+	q := store.Query{Machine: core.MachineName, ID: op.ID.String(), Limit: storyEvents}
+	page, err := s.cfg.Journal.Query(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	events := page.Events
+	if page.Next != 0 {
+		q.After, q.Newest = page.Next, true
+		if page, err = s.cfg.Journal.Query(ctx, q); err != nil {
+			return nil, err
+		}
+		events = append(events, page.Events...)
+	}
+	events = slices.DeleteFunc(events, func(ev drey.Event) bool { return ev.Seq > op.LastSeq })
+	return s.withCauses(ctx, events)
+}
+
+// operationFacts is what the story needs of an operation's view.
+func operationFacts(v api.Operation) why.OperationFacts {
+	at := func(ms int64) time.Time {
+		if ms == 0 {
+			return time.Time{}
+		}
+		return time.UnixMilli(ms)
+	}
+	f := why.OperationFacts{
+		ID: v.ID, Name: v.Name, Kind: v.Kind, Status: v.Status, Version: v.Version, Registry: v.Registry, Owner: v.Owner,
+		Parent: v.Parent, Archived: v.Archived, ExpectPeer: v.ExpectPeer, Waiters: v.Waiters, Watchers: v.Watchers, Outcome: v.Outcome,
+		Created: at(v.CreatedAtMS), Started: at(v.StartedAtMS), Completed: at(v.CompletedAtMS),
+	}
+	if v.Peer != nil {
+		f.Peer, f.Address = v.Peer.Name, v.Peer.Peer.Address
+	}
+	if p := v.Progress; p != nil {
+		f.Message, f.Percent, f.ProgressAt = p.Message, p.Percent, at(p.AtMS)
+	}
+	return f
 }
 
 // storyLives is how many of the lifecycle's events are read for its story.

@@ -241,17 +241,17 @@ func TestDaemon(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			st := Daemon(play(newHome(t)))
-			checkStory(t, st)
+			checkStory(t, "daemon", st)
 			golden(t, "daemon-"+strings.ReplaceAll(name, " ", "-")+".txt", st.Text(nil))
 		})
 	}
 }
 
 // checkStory holds what is so of every story.
-func checkStory(t *testing.T, st Story) {
+func checkStory(t *testing.T, subject string, st Story) {
 	t.Helper()
-	if st.Subject != "daemon" || !strings.HasSuffix(st.Summary, ".") {
-		t.Errorf("%q is no summary of a %s", st.Summary, st.Subject)
+	if st.Subject != subject || !strings.HasSuffix(st.Summary, ".") {
+		t.Errorf("%q is no summary of a %s (%s)", st.Summary, subject, st.Subject)
 	}
 	for i, s := range st.Steps {
 		if s.Text == "" || strings.ContainsAny(s.Text, "\n\r") || strings.HasSuffix(s.Text, ".") || s.Event == "" {
@@ -283,7 +283,7 @@ func TestDaemonTellsAnything(t *testing.T) {
 			}
 			f.Events = append(f.Events, ev)
 		}
-		checkStory(t, Daemon(f))
+		checkStory(t, "daemon", Daemon(f))
 		if t.Failed() {
 			t.Fatalf("%+v", f)
 		}

@@ -124,8 +124,12 @@ func raw(ev drey.Event) string {
 			continue
 		}
 		v := field(ev, f.Key)
-		if s, ok := v.(string); ok {
-			v = oneLine(s)
+		switch in := v.(type) {
+		case string:
+			v = oneLine(in)
+		case map[string]any, []any: // whose texts may have lines too
+			b, _ := json.Marshal(in) // it came from JSON
+			v = oneLine(string(b))
 		}
 		fmt.Fprintf(&b, "%s%s %v", sep, f.Key, v)
 		sep = ", "

@@ -1,7 +1,7 @@
 // Package why tells in sentences what the journal and the request log hold:
-// why a request went where it went, what became of a provider, and why the
-// daemon is awake or sleeps. It is the one reader that puts events together; each sentence stands on an event that
-// can be looked up by its seq.
+// why a request went where it went, what became of a provider or an operation,
+// and why the daemon is awake or sleeps. It is the one reader that puts events
+// together; each sentence stands on an event that can be looked up by its seq.
 //
 // The package is pure: events and rows come in as values, and a sentence names
 // spans ("after 30 s", "in 27 s") and never a time of day, so that whoever
@@ -18,7 +18,7 @@ import (
 
 // Story is an explanation. It is a value.
 type Story struct {
-	Subject string // "provider", "request" or "daemon"
+	Subject string // "provider", "request", "operation" or "daemon"
 	ID      string // which one
 	Summary string // how it stands, or how it ended: one or two sentences
 	Steps   []Step // what led there, in order of time

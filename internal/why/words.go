@@ -66,6 +66,12 @@ var lifted = map[string]string{
 	"manual_reset":               "by the operator",
 }
 
+// lives says what an operation is the life of.
+var lives = map[string]string{
+	"mob_member_child":   "a member of a mob",
+	"background_tool_op": "a tool in the background",
+}
+
 // upcoming says what the next idle event or task does.
 var upcoming = map[string]string{
 	"idle_5min":             "grows drowsy",
