@@ -46,6 +46,7 @@ var floors = map[string]int{
 	"internal/service":                   2,
 	"internal/statedir":                  2,
 	"internal/store":                     2,
+	"internal/store/backlog":             2,
 	"internal/store/sqlite":              2,
 	"internal/store/postgres":            2,
 	"internal/store/postgres/pgtest":     2,

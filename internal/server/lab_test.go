@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -30,7 +31,12 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if socket := os.Getenv(asChild); socket != "" {
+		askAsChild(socket)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // journal is a journal in memory. It commits at once, in order.
 type journal struct {

@@ -306,21 +306,5 @@ func (s *Store) Submit(done func(store.Commit, error), appends ...store.Append) 
 
 // Append implements store.Journal.
 func (s *Store) Append(ctx context.Context, appends ...store.Append) (store.Commit, error) {
-	if err := ctx.Err(); err != nil {
-		return store.Commit{}, err
-	}
-	type result struct {
-		commit store.Commit
-		err    error
-	}
-	answer := make(chan result, 1)
-	r := encode(appends)
-	r.done = func(c store.Commit, err error) { answer <- result{c, err} }
-	s.journal.submit(r)
-	select {
-	case a := <-answer:
-		return a.commit, a.err
-	case <-ctx.Done():
-		return store.Commit{}, ctx.Err()
-	}
+	return store.AppendAndWait(ctx, s.Submit, appends...)
 }

@@ -9,25 +9,16 @@ import (
 )
 
 // PutRequest implements store.Telemetry.
-func (s *Store) PutRequest(r store.RequestRow) { s.telemetry.put(r) }
+func (s *Store) PutRequest(r store.RequestRow) { s.telemetry.Put(r) }
 
 // Dropped implements store.Telemetry.
-func (s *Store) Dropped() uint64 {
-	s.telemetry.mu.Lock()
-	defer s.telemetry.mu.Unlock()
-	return s.telemetry.dropped
-}
+func (s *Store) Dropped() uint64 { return s.telemetry.Dropped() }
 
 // Flush implements store.Telemetry.
-func (s *Store) Flush(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return s.telemetry.flush(ctx)
-}
+func (s *Store) Flush(ctx context.Context) error { return s.telemetry.Flush(ctx) }
 
 // AddCounters implements store.Counters.
-func (s *Store) AddCounters(delta map[string]float64) { s.telemetry.add(delta) }
+func (s *Store) AddCounters(delta map[string]float64) { s.telemetry.Add(delta) }
 
 // LoadCounters implements store.Counters. It writes what is queued first, so
 // that there is one place that sums.

@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -53,27 +52,19 @@ func encode(appends []store.Append) *request {
 
 func (a *appending) encode(in store.Append) error {
 	a.key, a.expect, a.delete = key{in.Machine, in.ID}, in.Expect, in.Delete
-	fail := func(err error) error {
-		return fmt.Errorf("append to %s %q: %w", in.Machine, in.ID, err)
-	}
-	switch {
-	case in.Expect < store.AnyVersion:
-		return fail(fmt.Errorf("%d is no version", in.Expect))
-	case in.Delete && in.Snapshot != nil:
-		return fail(errors.New("a snapshot and a deletion exclude each other"))
-	case in.Snapshot != nil && !json.Valid(in.Snapshot):
-		return fail(errors.New("the snapshot is not JSON"))
+	if err := in.Check(); err != nil {
+		return err
 	}
 	a.snapshot = string(in.Snapshot)
 	if err := storable(in.Machine, in.ID, a.snapshot); err != nil {
-		return fail(err)
+		return in.Fail(err)
 	}
 	a.bytes = len(a.snapshot)
 	a.rows = make([]row, len(in.Events))
 	for i, e := range in.Events {
 		fields, err := store.EncodeFields(e.Fields)
 		if err != nil {
-			return fail(fmt.Errorf("event %s: %w", e.Name, err))
+			return in.Fail(fmt.Errorf("event %s: %w", e.Name, err))
 		}
 		level := ""
 		if e.Level != 0 {
@@ -91,7 +82,7 @@ func (a *appending) encode(in store.Append) error {
 		}
 		r := &a.rows[i]
 		if err := storable(r.machine, r.id, r.event, r.from, r.to, r.trigger, r.requestID, r.fields); err != nil {
-			return fail(fmt.Errorf("event %s: %w", e.Name, err))
+			return in.Fail(fmt.Errorf("event %s: %w", e.Name, err))
 		}
 		a.bytes += len(fields) + 128 // about what the rest of a row takes
 	}

@@ -58,7 +58,13 @@ func (s *Store) inTelemetry(ctx context.Context, op string, t task) error {
 	}
 	j := &job{task: t}
 	answer := make(chan error, 1)
-	if err := s.telemetry.submit(j, answer); err != nil {
+	err := s.telemetry.Do(func(err error) {
+		if err == nil && j.take() {
+			err = s.telemetry.again(func() error { return s.telemetry.within(j.task) })
+		}
+		answer <- err
+	})
+	if err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
 	return s.told(ctx, op, j.await(ctx, answer))

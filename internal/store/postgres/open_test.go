@@ -11,6 +11,7 @@ import (
 
 	"github.com/dreyhq/drey"
 	"github.com/dreyhq/drey/internal/store"
+	"github.com/dreyhq/drey/internal/store/backlog"
 )
 
 // TestOpenRefuses goes through what can be wrong, what it says to a person, and
@@ -184,7 +185,7 @@ func TestTelemetryTimer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if waited := time.Since(began); waited < flushEvery/2 {
+	if waited := time.Since(began); waited < backlog.FlushEvery/2 {
 		t.Errorf("written after %v: want it to wait for others", waited)
 	}
 }

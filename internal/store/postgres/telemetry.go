@@ -5,227 +5,27 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/dreyhq/drey/internal/store"
+	"github.com/dreyhq/drey/internal/store/backlog"
 )
 
-// The bounds of telemetry. A row waits flushEvery at most, so that a crash
-// loses less than the last second; what does not fit into the queue while the
-// server is slow or away is dropped and counted.
-const (
-	flushEvery   = 500 * time.Millisecond
-	flushRows    = 512 // written at once without waiting
-	queueRows    = 8192
-	queueBytes   = 32 << 20
-	retryAtMost  = 30 * time.Second
-	countersMost = 1 << 16 // names; a counter per day and provider fills it in decades
-)
-
-// telemetry is the writer of request rows and counters. Callers queue and go
-// on; its one goroutine, which owns c, writes what is there in one transaction.
-// With nothing queued it has no timer, and before the first row no connection.
+// telemetry is the writer of request rows and counters. The queue's goroutine
+// owns c, and before the first row there is no connection.
 type telemetry struct {
+	*backlog.Queue
 	at    *address
 	lease *lease
-	log   *slog.Logger
-
-	c      *pgx.Conn     // nil: to be opened
-	wake   chan struct{} // holds one: there may be something to do
-	ended  chan struct{} // closed when the goroutine has ended
-	endErr error         // of the last write; read after ended
-
-	mu      sync.Mutex
-	queued  backlog
-	waiters []chan error // of Flush; their turn comes with the next write
-	jobs    []telemetryJob
-	dropped uint64
-	closed  bool
+	c     *pgx.Conn // nil: to be opened
 }
-
-type telemetryJob struct {
-	*job
-	answer chan<- error // holds one
-}
-
-// backlog is what waits to be written.
-type backlog struct {
-	rows     []store.RequestRow
-	bytes    int
-	counters map[string]float64
-}
-
-func (b *backlog) empty() bool { return len(b.rows) == 0 && len(b.counters) == 0 }
 
 func newTelemetry(at *address, l *lease, log *slog.Logger) *telemetry {
-	t := &telemetry{at: at, lease: l, log: log, wake: make(chan struct{}, 1), ended: make(chan struct{})}
-	go t.serve()
+	t := &telemetry{at: at, lease: l}
+	t.Queue = backlog.Start(backlog.Config{Write: t.write, Log: log})
 	return t
-}
-
-func (t *telemetry) signal() {
-	select {
-	case t.wake <- struct{}{}:
-	default:
-	}
-}
-
-// put queues a row, or drops and counts it.
-func (t *telemetry) put(r store.RequestRow) {
-	size := len(r.Row) + len(r.ID) + 128
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closed || len(t.queued.rows) >= queueRows || t.queued.bytes+size > queueBytes {
-		t.dropped++
-		return
-	}
-	t.queued.rows = append(t.queued.rows, r)
-	t.queued.bytes += size
-	t.signal()
-}
-
-// add queues sums.
-func (t *telemetry) add(delta map[string]float64) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closed {
-		return
-	}
-	t.mergeLocked(delta)
-	t.signal()
-}
-
-// mergeLocked adds sums to the backlog.
-func (t *telemetry) mergeLocked(delta map[string]float64) {
-	if t.queued.counters == nil && len(delta) > 0 {
-		t.queued.counters = make(map[string]float64, len(delta))
-	}
-	for name, d := range delta {
-		if _, known := t.queued.counters[name]; !known && len(t.queued.counters) >= countersMost {
-			continue
-		}
-		if sum := t.queued.counters[name] + d; !math.IsNaN(sum) && !math.IsInf(sum, 0) {
-			t.queued.counters[name] = sum
-		}
-	}
-}
-
-// submit queues a job. Its answer comes when it has run, or was not wanted any
-// more.
-func (t *telemetry) submit(j *job, answer chan<- error) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closed {
-		return store.ErrClosed
-	}
-	t.jobs = append(t.jobs, telemetryJob{j, answer})
-	t.signal()
-	return nil
-}
-
-// serve writes: half a second after the first row of a batch, at once when the
-// batch is large or somebody waits for it, and for the last time at the end.
-func (t *telemetry) serve() {
-	defer close(t.ended)
-	defer func() { closeConn(t.c) }()
-	timer := time.NewTimer(0)
-	if !timer.Stop() {
-		<-timer.C
-	}
-	armed, wait := false, flushEvery
-	for {
-		due := false
-		select {
-		case <-t.wake:
-		case <-timer.C:
-			armed, due = false, true
-		}
-		t.mu.Lock()
-		last := t.closed
-		t.mu.Unlock()
-		t.runJobs(last)
-		t.mu.Lock()
-		idle := t.queued.empty() && len(t.waiters) == 0
-		// After a failure a full queue alone is no reason to try again.
-		due = due || last || len(t.waiters) > 0 || wait == flushEvery && len(t.queued.rows) >= flushRows
-		t.mu.Unlock()
-		if due && (!idle || last) {
-			err := t.writeQueued()
-			if last {
-				t.endErr = err
-				return
-			}
-			if err != nil {
-				wait = min(2*wait, retryAtMost)
-			} else {
-				wait = flushEvery
-			}
-		}
-		t.mu.Lock()
-		idle = t.queued.empty()
-		t.mu.Unlock()
-		if !idle && !armed {
-			timer.Reset(wait)
-			armed = true
-		}
-	}
-}
-
-// runJobs runs the jobs that wait; the last call refuses them.
-func (t *telemetry) runJobs(last bool) {
-	t.mu.Lock()
-	jobs := t.jobs
-	t.jobs = nil
-	t.mu.Unlock()
-	for _, j := range jobs {
-		switch {
-		case last:
-			j.answer <- store.ErrClosed
-		case !j.take():
-			j.answer <- nil // nobody listens
-		default:
-			j.answer <- t.again(func() error { return t.within(j.task) })
-		}
-	}
-}
-
-// writeQueued writes all that is queued and answers those who wait for it. What
-// cannot be written for a reason that may pass is queued again, at the front.
-func (t *telemetry) writeQueued() error {
-	t.mu.Lock()
-	b, waiters := t.queued, t.waiters
-	t.queued, t.waiters = backlog{}, nil
-	t.mu.Unlock()
-
-	var err error
-	if !b.empty() {
-		if err = t.at.explain("write telemetry", t.again(func() error { return t.write(b) })); err != nil {
-			if errors.Is(err, errUncertain) {
-				b.counters = nil // rows may be written twice, sums may not
-			}
-			t.mu.Lock()
-			if unavailable(err) && !t.closed {
-				later := t.queued
-				t.queued = b
-				t.queued.rows = append(t.queued.rows, later.rows...)
-				t.queued.bytes += later.bytes
-				t.mergeLocked(later.counters)
-			} else {
-				t.dropped += uint64(len(b.rows))
-			}
-			dropped := t.dropped
-			t.mu.Unlock()
-			t.log.Warn("telemetry-not-written", "rows", len(b.rows), "dropped", dropped, "error", err.Error())
-		}
-	}
-	for _, w := range waiters {
-		w <- err
-	}
-	return err
 }
 
 // again runs a transaction once more if others were in its way, or if the
@@ -306,13 +106,21 @@ func (t *telemetry) abandon() {
 }
 
 // write commits b in one transaction.
-func (t *telemetry) write(b backlog) error {
+func (t *telemetry) write(b *backlog.Batch) (later bool, err error) {
+	err = t.at.explain("write telemetry", t.again(func() error { return t.fill(b) }))
+	if errors.Is(err, errUncertain) {
+		b.Counters = nil // rows may be written twice, sums may not
+	}
+	return unavailable(err), err
+}
+
+func (t *telemetry) fill(b *backlog.Batch) error {
 	return t.within(func(ctx context.Context, c *pgx.Conn) (*pgx.Batch, error) {
 		out := &pgx.Batch{}
-		putRows(out, b.rows)
-		if len(b.counters) > 0 {
-			names, values := make([]string, 0, len(b.counters)), make([]float64, 0, len(b.counters))
-			for name, d := range b.counters {
+		putRows(out, b.Rows)
+		if len(b.Counters) > 0 {
+			names, values := make([]string, 0, len(b.Counters)), make([]float64, 0, len(b.Counters))
+			for name, d := range b.Counters {
 				names, values = append(names, mended(name)), append(values, d)
 			}
 			out.Queue(`
@@ -362,34 +170,12 @@ func putRows(out *pgx.Batch, rows []store.RequestRow) {
 	out.Queue(`UPDATE telemetry SET taken = taken + $1 WHERE one = 1`, int64(len(ids)))
 }
 
-// flush writes what was queued before the call.
-func (t *telemetry) flush(ctx context.Context) error {
-	done := make(chan error, 1)
-	t.mu.Lock()
-	if t.closed {
-		t.mu.Unlock()
-		return fmt.Errorf("flush: %w", store.ErrClosed)
-	}
-	t.waiters = append(t.waiters, done)
-	t.signal()
-	t.mu.Unlock()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // close writes what is queued and ends the goroutine.
 func (t *telemetry) close() error {
-	t.mu.Lock()
-	t.closed = true
-	t.signal()
-	t.mu.Unlock()
-	<-t.ended
-	if errors.Is(t.endErr, store.ErrEpoch) {
+	err := t.Close()
+	closeConn(t.c) // nobody owns it any more
+	if errors.Is(err, store.ErrEpoch) {
 		return nil // another process writes here; there is nothing to mend
 	}
-	return t.endErr
+	return err
 }

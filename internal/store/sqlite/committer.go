@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime"
@@ -277,23 +276,7 @@ func (s *Store) Submit(done func(store.Commit, error), appends ...store.Append) 
 
 // Append implements store.Journal.
 func (s *Store) Append(ctx context.Context, appends ...store.Append) (store.Commit, error) {
-	if err := ctx.Err(); err != nil {
-		return store.Commit{}, err
-	}
-	type result struct {
-		commit store.Commit
-		err    error
-	}
-	answer := make(chan result, 1)
-	r := encode(appends)
-	r.done = func(c store.Commit, err error) { answer <- result{c, err} }
-	s.journal.submit(r)
-	select {
-	case a := <-answer:
-		return a.commit, a.err
-	case <-ctx.Done():
-		return store.Commit{}, ctx.Err()
-	}
+	return store.AppendAndWait(ctx, s.Submit, appends...)
 }
 
 // encode turns appends into what the writer binds, in the caller's goroutine:
@@ -340,16 +323,8 @@ type row struct {
 
 func (a *appending) encode(in store.Append) error {
 	a.machine, a.id, a.expect, a.delete = in.Machine, in.ID, in.Expect, in.Delete
-	fail := func(err error) error {
-		return fmt.Errorf("append to %s %q: %w", in.Machine, in.ID, err)
-	}
-	switch {
-	case in.Expect < store.AnyVersion:
-		return fail(fmt.Errorf("%d is no version", in.Expect))
-	case in.Delete && in.Snapshot != nil:
-		return fail(errors.New("a snapshot and a deletion exclude each other"))
-	case in.Snapshot != nil && !json.Valid(in.Snapshot):
-		return fail(errors.New("the snapshot is not JSON"))
+	if err := in.Check(); err != nil {
+		return err
 	}
 	a.snapshot = string(in.Snapshot)
 	a.bytes = len(a.snapshot)
@@ -357,7 +332,7 @@ func (a *appending) encode(in store.Append) error {
 	for i, e := range in.Events {
 		fields, err := store.EncodeFields(e.Fields)
 		if err != nil {
-			return fail(fmt.Errorf("event %s: %w", e.Name, err))
+			return in.Fail(fmt.Errorf("event %s: %w", e.Name, err))
 		}
 		level := ""
 		if e.Level != 0 {

@@ -64,7 +64,7 @@ func (s *Store) inTelemetry(ctx context.Context, op string, j job) error {
 	}
 	c := &claim{}
 	answer := make(chan error, 1)
-	err := s.telemetry.submit(func(err error) {
+	err := s.telemetry.Do(func(err error) {
 		if err == nil && c.take() {
 			err = s.telemetry.transaction(j)
 		}
@@ -117,37 +117,9 @@ func (w *writer) job(j job) error {
 }
 
 // transaction runs j in a transaction of its own; it belongs to the goroutine
-// of serve.
+// of the queue.
 func (t *telemetry) transaction(j job) error {
 	return t.within(func() (bool, error) { return j(t.c) })
-}
-
-// submit queues a job for the goroutine of serve, which calls it with nil, or
-// with an error if it will not come to it any more.
-func (t *telemetry) submit(run func(error)) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closed {
-		return store.ErrClosed
-	}
-	t.jobs = append(t.jobs, run)
-	t.signal()
-	return nil
-}
-
-// runJobs runs the jobs that wait; the last call refuses them.
-func (t *telemetry) runJobs(last bool) {
-	t.mu.Lock()
-	jobs := t.jobs
-	t.jobs = nil
-	t.mu.Unlock()
-	var refusal error
-	if last {
-		refusal = store.ErrClosed
-	}
-	for _, run := range jobs {
-		run(refusal)
-	}
 }
 
 // each runs a query and hands every row to f, whose argument is used again for

@@ -9,6 +9,7 @@ import (
 
 	"github.com/dreyhq/drey"
 	"github.com/dreyhq/drey/internal/store"
+	"github.com/dreyhq/drey/internal/store/backlog"
 )
 
 // TestTelemetryTimer: a row is on disk half a second later without anybody
@@ -27,10 +28,10 @@ func TestTelemetryTimer(t *testing.T) {
 			if _, err := s.Request(t.Context(), id); !errors.Is(err, store.ErrNotFound) {
 				t.Errorf("at once: %v, want it to wait for others", err)
 			}
-			time.Sleep(flushEvery)
+			time.Sleep(backlog.FlushEvery)
 			synctest.Wait()
 			if _, err := s.Request(t.Context(), id); err != nil {
-				t.Errorf("after %v: %v", flushEvery, err)
+				t.Errorf("after %v: %v", backlog.FlushEvery, err)
 			}
 		}
 		if err := s.Close(); err != nil {
@@ -54,7 +55,7 @@ func TestTelemetryQueue(t *testing.T) {
 	}
 	// The file is held by another writer; the writer of telemetry waits for it
 	// and the callers do not.
-	for n := range 2*queueRows + flushRows {
+	for n := range 2*backlog.MaxRows + backlog.FlushRows {
 		s.PutRequest(store.RequestRow{ID: drey.RequestID(fmt.Sprintf("req_%d", n))})
 	}
 	dropped := s.Dropped()
@@ -67,7 +68,7 @@ func TestTelemetryQueue(t *testing.T) {
 	if err := s.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := ask(t, s.telemetry.path, `SELECT count(*) FROM requests`); got != int64(2*queueRows+flushRows)-int64(dropped) {
+	if got := ask(t, s.telemetry.path, `SELECT count(*) FROM requests`); got != int64(2*backlog.MaxRows+backlog.FlushRows)-int64(dropped) {
 		t.Errorf("%v rows, and %d were dropped", got, dropped)
 	}
 }
