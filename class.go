@@ -26,13 +26,13 @@ var classNames = [...]string{
 }
 
 // String returns the class's name in events, metrics, rows and headers.
-func (c Class) String() string { return nameOf(classNames[:], c, "class") }
+func (c Class) String() string { return NameOf(classNames[:], c, "class") }
 
 // MarshalText writes the class's name.
 func (c Class) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
 // UnmarshalText reads what MarshalText wrote.
-func (c *Class) UnmarshalText(b []byte) error { return parseName(classNames[:], c, b, "class") }
+func (c *Class) UnmarshalText(b []byte) error { return ParseName(classNames[:], c, b, "class") }
 
 // Retryable reports whether the same request may succeed at another provider
 // without anybody changing it. Caller failures have sub-cases that may; those

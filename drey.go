@@ -41,13 +41,13 @@ const (
 var wireNames = [...]string{"", "anthropic", "chat", "responses"}
 
 // String returns the wire's name in code, logs, metrics and JSON.
-func (w Wire) String() string { return nameOf(wireNames[:], w, "wire") }
+func (w Wire) String() string { return NameOf(wireNames[:], w, "wire") }
 
 // MarshalText writes the wire's name, so that disk and wire hold names.
 func (w Wire) MarshalText() ([]byte, error) { return []byte(w.String()), nil }
 
 // UnmarshalText reads what MarshalText wrote.
-func (w *Wire) UnmarshalText(b []byte) error { return parseName(wireNames[:], w, b, "wire") }
+func (w *Wire) UnmarshalText(b []byte) error { return ParseName(wireNames[:], w, b, "wire") }
 
 // Price says what a call costs its user. It orders chains: local before free
 // before paid.
@@ -63,22 +63,26 @@ const (
 var priceNames = [...]string{"local", "free", "paid"}
 
 // String returns the price's name as the configuration spells it.
-func (p Price) String() string { return nameOf(priceNames[:], p, "price") }
+func (p Price) String() string { return NameOf(priceNames[:], p, "price") }
 
 // MarshalText writes the price's name.
 func (p Price) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
 // UnmarshalText reads what MarshalText wrote.
-func (p *Price) UnmarshalText(b []byte) error { return parseName(priceNames[:], p, b, "price") }
+func (p *Price) UnmarshalText(b []byte) error { return ParseName(priceNames[:], p, b, "price") }
 
-func nameOf[T ~uint8](names []string, v T, kind string) string {
+// NameOf returns the name of an enumeration's value, which is its index in names;
+// of a value that has none, kind and its number. It is String for all enums of
+// the house.
+func NameOf[T ~uint8](names []string, v T, kind string) string {
 	if int(v) < len(names) {
 		return names[v]
 	}
 	return fmt.Sprintf("%s(%d)", kind, v)
 }
 
-func parseName[T ~uint8](names []string, v *T, b []byte, kind string) error {
+// ParseName reads what NameOf wrote into v, and nothing else.
+func ParseName[T ~uint8](names []string, v *T, b []byte, kind string) error {
 	for i, n := range names {
 		if n == string(b) {
 			*v = T(i)

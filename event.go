@@ -24,13 +24,13 @@ const (
 var levelNames = [...]string{"info", "debug", "warn", "error"}
 
 // String returns the level's name.
-func (l Level) String() string { return nameOf(levelNames[:], l, "level") }
+func (l Level) String() string { return NameOf(levelNames[:], l, "level") }
 
 // MarshalText writes the level's name.
 func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 
 // UnmarshalText reads what MarshalText wrote.
-func (l *Level) UnmarshalText(b []byte) error { return parseName(levelNames[:], l, b, "level") }
+func (l *Level) UnmarshalText(b []byte) error { return ParseName(levelNames[:], l, b, "level") }
 
 // Field is one fact of an event beyond the envelope.
 type Field struct {

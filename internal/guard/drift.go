@@ -48,13 +48,15 @@ var levelNames = [...]string{"steady", "mild", "severe"}
 
 // String returns the level's name, as the header X-Drey-Drift and events have
 // it.
-func (l Level) String() string { return nameOf(levelNames[:], l, "drift level") }
+func (l Level) String() string { return drey.NameOf(levelNames[:], l, "drift level") }
 
 // MarshalText writes the level's name.
 func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 
 // UnmarshalText reads what MarshalText wrote.
-func (l *Level) UnmarshalText(b []byte) error { return parseName(levelNames[:], l, b, "drift level") }
+func (l *Level) UnmarshalText(b []byte) error {
+	return drey.ParseName(levelNames[:], l, b, "drift level")
+}
 
 // Sample is one attempt at a provider, as the window keeps it.
 type Sample struct {

@@ -1,6 +1,6 @@
 package guard
 
-import "fmt"
+import "github.com/dreyhq/drey"
 
 // Action is what a guard of tool calls does when it finds something. Each does
 // what those before it do, but for Inject, which Break does without.
@@ -17,13 +17,13 @@ const (
 var actionNames = [...]string{"off", "warn", "inject", "break"}
 
 // String returns the action's name as the configuration spells it.
-func (a Action) String() string { return nameOf(actionNames[:], a, "action") }
+func (a Action) String() string { return drey.NameOf(actionNames[:], a, "action") }
 
 // MarshalText writes the action's name.
 func (a Action) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
 
 // UnmarshalText reads what MarshalText wrote.
-func (a *Action) UnmarshalText(b []byte) error { return parseName(actionNames[:], a, b, "action") }
+func (a *Action) UnmarshalText(b []byte) error { return drey.ParseName(actionNames[:], a, b, "action") }
 
 // Scope is where the cap counts calls.
 type Scope uint8
@@ -37,13 +37,13 @@ const (
 var scopeNames = [...]string{"conversation", "turn"}
 
 // String returns the scope's name as the configuration spells it.
-func (s Scope) String() string { return nameOf(scopeNames[:], s, "scope") }
+func (s Scope) String() string { return drey.NameOf(scopeNames[:], s, "scope") }
 
 // MarshalText writes the scope's name.
 func (s Scope) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // UnmarshalText reads what MarshalText wrote.
-func (s *Scope) UnmarshalText(b []byte) error { return parseName(scopeNames[:], s, b, "scope") }
+func (s *Scope) UnmarshalText(b []byte) error { return drey.ParseName(scopeNames[:], s, b, "scope") }
 
 // StreamForm is how a caller that asked for a stream is refused.
 type StreamForm uint8
@@ -58,14 +58,14 @@ const (
 var formNames = [...]string{"auto", "sse", "http"}
 
 // String returns the form's name as the configuration spells it.
-func (f StreamForm) String() string { return nameOf(formNames[:], f, "stream form") }
+func (f StreamForm) String() string { return drey.NameOf(formNames[:], f, "stream form") }
 
 // MarshalText writes the form's name.
 func (f StreamForm) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
 
 // UnmarshalText reads what MarshalText wrote.
 func (f *StreamForm) UnmarshalText(b []byte) error {
-	return parseName(formNames[:], f, b, "stream form")
+	return drey.ParseName(formNames[:], f, b, "stream form")
 }
 
 // BudgetAction is what is done about a conversation that fills a provider's
@@ -83,14 +83,14 @@ const (
 var budgetNames = [...]string{"off", "warn", "trim", "route"}
 
 // String returns the action's name as the configuration spells it.
-func (a BudgetAction) String() string { return nameOf(budgetNames[:], a, "budget action") }
+func (a BudgetAction) String() string { return drey.NameOf(budgetNames[:], a, "budget action") }
 
 // MarshalText writes the action's name.
 func (a BudgetAction) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
 
 // UnmarshalText reads what MarshalText wrote.
 func (a *BudgetAction) UnmarshalText(b []byte) error {
-	return parseName(budgetNames[:], a, b, "budget action")
+	return drey.ParseName(budgetNames[:], a, b, "budget action")
 }
 
 // DriftAction is what is done about a provider whose answers got worse. The
@@ -107,14 +107,14 @@ const (
 var driftNames = [...]string{"off", "warn", "demote"}
 
 // String returns the action's name as the configuration spells it.
-func (a DriftAction) String() string { return nameOf(driftNames[:], a, "drift action") }
+func (a DriftAction) String() string { return drey.NameOf(driftNames[:], a, "drift action") }
 
 // MarshalText writes the action's name.
 func (a DriftAction) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
 
 // UnmarshalText reads what MarshalText wrote.
 func (a *DriftAction) UnmarshalText(b []byte) error {
-	return parseName(driftNames[:], a, b, "drift action")
+	return drey.ParseName(driftNames[:], a, b, "drift action")
 }
 
 // Sensitivity is how soon answers count as worse.
@@ -130,29 +130,12 @@ const (
 var sensitivityNames = [...]string{"normal", "low", "high"}
 
 // String returns the sensitivity's name as the configuration spells it.
-func (s Sensitivity) String() string { return nameOf(sensitivityNames[:], s, "sensitivity") }
+func (s Sensitivity) String() string { return drey.NameOf(sensitivityNames[:], s, "sensitivity") }
 
 // MarshalText writes the sensitivity's name.
 func (s Sensitivity) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // UnmarshalText reads what MarshalText wrote.
 func (s *Sensitivity) UnmarshalText(b []byte) error {
-	return parseName(sensitivityNames[:], s, b, "sensitivity")
-}
-
-func nameOf[T ~uint8](names []string, v T, kind string) string {
-	if int(v) < len(names) {
-		return names[v]
-	}
-	return fmt.Sprintf("%s(%d)", kind, v)
-}
-
-func parseName[T ~uint8](names []string, v *T, b []byte, kind string) error {
-	for i, n := range names {
-		if n == string(b) {
-			*v = T(i)
-			return nil
-		}
-	}
-	return fmt.Errorf("unknown %s %q", kind, b)
+	return drey.ParseName(sensitivityNames[:], s, b, "sensitivity")
 }

@@ -39,7 +39,7 @@ const (
 var askNames = [...]string{"slot", "trial", "panic"}
 
 // String returns the name.
-func (a Ask) String() string { return nameOf(askNames[:], a, "ask") }
+func (a Ask) String() string { return drey.NameOf(askNames[:], a, "ask") }
 
 // AttemptAsked: a request asks for what changes state. It is answered by one
 // Grant, upon which the attempt has begun, or one Refuse.

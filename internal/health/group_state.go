@@ -25,14 +25,14 @@ const (
 var procStateNames = [...]string{"STOPPED", "STARTING", "READY", "STOPPING", "SETTLING", "BACKOFF", "CRASHLOOP"}
 
 // String returns the state's name in events, views and metrics.
-func (s ProcState) String() string { return nameOf(procStateNames[:], s, "process state") }
+func (s ProcState) String() string { return drey.NameOf(procStateNames[:], s, "process state") }
 
 // MarshalText writes the state's name.
 func (s ProcState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // UnmarshalText reads what MarshalText wrote.
 func (s *ProcState) UnmarshalText(b []byte) error {
-	return parseName(procStateNames[:], s, b, "process state")
+	return drey.ParseName(procStateNames[:], s, b, "process state")
 }
 
 // resident reports whether a process in this state holds the group's memory.
@@ -101,7 +101,7 @@ const (
 var stopReasonNames = [...]string{"", "idle", "swap", "operator", "oom", "policy", "shutdown"}
 
 // String returns the name.
-func (r StopReason) String() string { return nameOf(stopReasonNames[:], r, "stop reason") }
+func (r StopReason) String() string { return drey.NameOf(stopReasonNames[:], r, "stop reason") }
 
 // GroupMeta is what every event of a group carries.
 type GroupMeta struct {

@@ -30,14 +30,14 @@ const (
 var depthNames = [...]string{"generation", "liveness", "models", "trial"}
 
 // String returns the name.
-func (d Depth) String() string { return nameOf(depthNames[:], d, "depth") }
+func (d Depth) String() string { return drey.NameOf(depthNames[:], d, "depth") }
 
 // MarshalText writes the name.
 func (d Depth) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
 // UnmarshalText reads a rung as the configuration spells it.
 func (d *Depth) UnmarshalText(b []byte) error {
-	return parseName(depthNames[:DepthTrial], d, b, "depth")
+	return drey.ParseName(depthNames[:DepthTrial], d, b, "depth")
 }
 
 // Policy is what the configuration and the lifecycle say about one provider.
@@ -207,13 +207,15 @@ const (
 var parkNames = [...]string{"", "parked-rate-limit", "parked-quota", "parked-auth", "resource"}
 
 // String returns the reason as provider-parked and provider-skipped spell it.
-func (k Park) String() string { return nameOf(parkNames[:], k, "park") }
+func (k Park) String() string { return drey.NameOf(parkNames[:], k, "park") }
 
 // MarshalText writes the reason.
 func (k Park) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
 // UnmarshalText reads what MarshalText wrote.
-func (k *Park) UnmarshalText(b []byte) error { return parseName(parkNames[:], k, b, "park reason") }
+func (k *Park) UnmarshalText(b []byte) error {
+	return drey.ParseName(parkNames[:], k, b, "park reason")
+}
 
 // span returns how long to park after so many parkings in a row, where the
 // provider has not said it. rnd is Meta.Rand.

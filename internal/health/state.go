@@ -9,7 +9,6 @@
 package health
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/dreyhq/drey"
@@ -39,13 +38,13 @@ const (
 var stateNames = [...]string{"HEALTHY", "DEGRADED", "UNHEALTHY", "EXCLUDED"}
 
 // String returns the state's name in events, views, metrics and records.
-func (s State) String() string { return nameOf(stateNames[:], s, "state") }
+func (s State) String() string { return drey.NameOf(stateNames[:], s, "state") }
 
 // MarshalText writes the state's name.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // UnmarshalText reads what MarshalText wrote.
-func (s *State) UnmarshalText(b []byte) error { return parseName(stateNames[:], s, b, "state") }
+func (s *State) UnmarshalText(b []byte) error { return drey.ParseName(stateNames[:], s, b, "state") }
 
 // Phase says what is being done about a state.
 type Phase uint8
@@ -62,13 +61,13 @@ const (
 var phaseNames = [...]string{"none", "draining", "restarting", "probing", "ramping"}
 
 // String returns the phase's name.
-func (f Phase) String() string { return nameOf(phaseNames[:], f, "phase") }
+func (f Phase) String() string { return drey.NameOf(phaseNames[:], f, "phase") }
 
 // MarshalText writes the phase's name.
 func (f Phase) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
 
 // UnmarshalText reads what MarshalText wrote.
-func (f *Phase) UnmarshalText(b []byte) error { return parseName(phaseNames[:], f, b, "phase") }
+func (f *Phase) UnmarshalText(b []byte) error { return drey.ParseName(phaseNames[:], f, b, "phase") }
 
 // By says who excluded a provider.
 type By uint8
@@ -85,13 +84,13 @@ const (
 var byNames = [...]string{"", "health", "operator", "process"}
 
 // String returns the name; "" for ByNobody.
-func (b By) String() string { return nameOf(byNames[:], b, "by") }
+func (b By) String() string { return drey.NameOf(byNames[:], b, "by") }
 
 // MarshalText writes the name.
 func (b By) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
 
 // UnmarshalText reads what MarshalText wrote.
-func (b *By) UnmarshalText(t []byte) error { return parseName(byNames[:], b, t, "by") }
+func (b *By) UnmarshalText(t []byte) error { return drey.ParseName(byNames[:], b, t, "by") }
 
 // Trial says whether a request may try a provider that is out, or does.
 type Trial uint8
@@ -107,13 +106,13 @@ const (
 var trialNames = [...]string{"none", "open", "running", "panic"}
 
 // String returns the name.
-func (t Trial) String() string { return nameOf(trialNames[:], t, "trial") }
+func (t Trial) String() string { return drey.NameOf(trialNames[:], t, "trial") }
 
 // MarshalText writes the name.
 func (t Trial) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
 // UnmarshalText reads what MarshalText wrote.
-func (t *Trial) UnmarshalText(b []byte) error { return parseName(trialNames[:], t, b, "trial") }
+func (t *Trial) UnmarshalText(b []byte) error { return drey.ParseName(trialNames[:], t, b, "trial") }
 
 // Token names one attempt at a provider. Who starts the attempt makes it: the
 // epoch of the View that it routed by, and an N that is never used twice for
@@ -274,21 +273,4 @@ func (f *flight) remove(n uint64) bool {
 		}
 	}
 	return false
-}
-
-func nameOf[T ~uint8](names []string, v T, kind string) string {
-	if int(v) < len(names) {
-		return names[v]
-	}
-	return fmt.Sprintf("%s(%d)", kind, v)
-}
-
-func parseName[T ~uint8](names []string, v *T, b []byte, kind string) error {
-	for i, n := range names {
-		if n == string(b) {
-			*v = T(i)
-			return nil
-		}
-	}
-	return fmt.Errorf("unknown %s %q", kind, b)
 }

@@ -70,14 +70,14 @@ const (
 var actionNames = [...]string{"exclude", "demote", "warn", "off"}
 
 // String returns the name as the configuration spells it.
-func (a Action) String() string { return nameOf(actionNames[:], a, "health_action") }
+func (a Action) String() string { return drey.NameOf(actionNames[:], a, "health_action") }
 
 // MarshalText writes the name.
 func (a Action) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
 
 // UnmarshalText reads the name.
 func (a *Action) UnmarshalText(b []byte) error {
-	return parseName(actionNames[:], a, b, "health_action")
+	return drey.ParseName(actionNames[:], a, b, "health_action")
 }
 
 // Counts reports whether failures of attempts under this action count.
@@ -96,7 +96,7 @@ const (
 var placeNames = [...]string{"own", "behind", "skipped"}
 
 // String returns the name.
-func (p Place) String() string { return nameOf(placeNames[:], p, "place") }
+func (p Place) String() string { return drey.NameOf(placeNames[:], p, "place") }
 
 // Place is the table of the healing contract §5: where a profile of this action has the
 // provider. It is Skipped with an open trial too; that is the one request's

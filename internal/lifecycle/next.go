@@ -1,6 +1,10 @@
 package lifecycle
 
-import "time"
+import (
+	"time"
+
+	"github.com/dreyhq/drey"
+)
 
 // Task is what is to be done at an instant.
 type Task uint8
@@ -19,13 +23,13 @@ const (
 var taskNames = [...]string{"none", "activity_flush", "quarantine_lift", "dispatch", "sleep_cycle", "backstop_cycle", "backstop_cycle_sliced"}
 
 // String returns the task's name in views.
-func (t Task) String() string { return nameOf(taskNames[:], t, "task") }
+func (t Task) String() string { return drey.NameOf(taskNames[:], t, "task") }
 
 // MarshalText writes the task's name.
 func (t Task) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
 // UnmarshalText reads what MarshalText wrote.
-func (t *Task) UnmarshalText(b []byte) error { return parseName(taskNames[:], t, b, "task") }
+func (t *Task) UnmarshalText(b []byte) error { return drey.ParseName(taskNames[:], t, b, "task") }
 
 // Due is the next thing to do and when.
 type Due struct {

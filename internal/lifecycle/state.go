@@ -39,13 +39,13 @@ const (
 var stateNames = [...]string{"WAKE", "DROWSY", "SLEEP", "HIBERNATION"}
 
 // String returns the state's name in the record, the log, metrics and views.
-func (s State) String() string { return nameOf(stateNames[:], s, "state") }
+func (s State) String() string { return drey.NameOf(stateNames[:], s, "state") }
 
 // MarshalText writes the state's name.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // UnmarshalText reads what MarshalText wrote, and nothing else.
-func (s *State) UnmarshalText(b []byte) error { return parseName(stateNames[:], s, b, "state") }
+func (s *State) UnmarshalText(b []byte) error { return drey.ParseName(stateNames[:], s, b, "state") }
 
 // EventName names an event of the machine. A name is a name: with
 // drowsy_after 10m the event is still idle_5min.
@@ -71,7 +71,7 @@ var eventNames = [...]string{
 }
 
 // String returns the event's name on the wire; "" for NoEvent.
-func (e EventName) String() string { return nameOf(eventNames[:], e, "event") }
+func (e EventName) String() string { return drey.NameOf(eventNames[:], e, "event") }
 
 // MarshalText writes the event's name.
 func (e EventName) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
@@ -81,7 +81,7 @@ func (e *EventName) UnmarshalText(b []byte) error {
 	if len(b) == 0 {
 		return fmt.Errorf("unknown event %q", b)
 	}
-	return parseName(eventNames[:], e, b, "event")
+	return drey.ParseName(eventNames[:], e, b, "event")
 }
 
 // ParseEvent reads the name of an event. NoEvent has no name, so that "" is an
@@ -119,21 +119,4 @@ type Event struct {
 	Guards Guards
 	Reason string   // for the line of a transition; "" = none is written
 	Cause  drey.Seq // the journaled event that caused this one; 0 = none
-}
-
-func nameOf[T ~uint8](names []string, v T, kind string) string {
-	if int(v) < len(names) {
-		return names[v]
-	}
-	return fmt.Sprintf("%s(%d)", kind, v)
-}
-
-func parseName[T ~uint8](names []string, v *T, b []byte, kind string) error {
-	for i, n := range names {
-		if n == string(b) {
-			*v = T(i)
-			return nil
-		}
-	}
-	return fmt.Errorf("unknown %s %q", kind, b)
 }

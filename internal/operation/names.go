@@ -1,8 +1,9 @@
 package operation
 
 import (
-	"fmt"
 	"strings"
+
+	"github.com/dreyhq/drey"
 )
 
 // Kind says what an operation records the life of.
@@ -18,13 +19,13 @@ const (
 var kindNames = [...]string{"", "mob_member_child", "background_tool_op"}
 
 // String returns the kind's name in JSON, events, metrics and filters.
-func (k Kind) String() string { return nameOf(kindNames[:], k, "kind") }
+func (k Kind) String() string { return drey.NameOf(kindNames[:], k, "kind") }
 
 // MarshalText writes the kind's name.
 func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
 // UnmarshalText reads what MarshalText wrote.
-func (k *Kind) UnmarshalText(b []byte) error { return parseName(kindNames[:], k, b, "kind") }
+func (k *Kind) UnmarshalText(b []byte) error { return drey.ParseName(kindNames[:], k, b, "kind") }
 
 // Status says where in its life an operation is.
 type Status uint8
@@ -60,13 +61,13 @@ var statusNames = [...]string{
 }
 
 // String returns the status's name in JSON, events, metrics and filters.
-func (s Status) String() string { return nameOf(statusNames[:], s, "status") }
+func (s Status) String() string { return drey.NameOf(statusNames[:], s, "status") }
 
 // MarshalText writes the status's name.
 func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // UnmarshalText reads what MarshalText wrote.
-func (s *Status) UnmarshalText(b []byte) error { return parseName(statusNames[:], s, b, "status") }
+func (s *Status) UnmarshalText(b []byte) error { return drey.ParseName(statusNames[:], s, b, "status") }
 
 // Live reports whether the operation has begun and not ended.
 func (s Status) Live() bool { return s >= Provisioning && s <= Retiring }
@@ -88,14 +89,14 @@ const (
 var onRestartNames = [...]string{"", "resume", "fail"}
 
 // String returns the name in JSON.
-func (o OnRestart) String() string { return nameOf(onRestartNames[:], o, "on_restart") }
+func (o OnRestart) String() string { return drey.NameOf(onRestartNames[:], o, "on_restart") }
 
 // MarshalText writes the name.
 func (o OnRestart) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
 
 // UnmarshalText reads what MarshalText wrote.
 func (o *OnRestart) UnmarshalText(b []byte) error {
-	return parseName(onRestartNames[:], o, b, "on_restart")
+	return drey.ParseName(onRestartNames[:], o, b, "on_restart")
 }
 
 // Action is the name of a call, in errors, events and metrics alike.
@@ -135,13 +136,13 @@ var actionNames = [...]string{
 }
 
 // String returns the action's name.
-func (a Action) String() string { return nameOf(actionNames[:], a, "action") }
+func (a Action) String() string { return drey.NameOf(actionNames[:], a, "action") }
 
 // MarshalText writes the action's name.
 func (a Action) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
 
 // UnmarshalText reads what MarshalText wrote.
-func (a *Action) UnmarshalText(b []byte) error { return parseName(actionNames[:], a, b, "action") }
+func (a *Action) UnmarshalText(b []byte) error { return drey.ParseName(actionNames[:], a, b, "action") }
 
 // subject is how the action reads before "operation '<id>'": without the word
 // twice.
@@ -170,21 +171,4 @@ func (r RegistryID) Kind() string {
 		return kind
 	}
 	return ""
-}
-
-func nameOf[T ~uint8](names []string, v T, kind string) string {
-	if int(v) < len(names) {
-		return names[v]
-	}
-	return fmt.Sprintf("%s(%d)", kind, v)
-}
-
-func parseName[T ~uint8](names []string, v *T, b []byte, kind string) error {
-	for i, n := range names {
-		if n == string(b) {
-			*v = T(i)
-			return nil
-		}
-	}
-	return fmt.Errorf("unknown %s %q", kind, b)
 }

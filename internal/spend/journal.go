@@ -27,10 +27,10 @@ const (
 var rowNames = [...]string{"", "budget-reserved", "budget-settled", "budget-exceeded"}
 
 // String returns the name of the row's event.
-func (k RowKind) String() string { return nameOf(rowNames[:], k, "row") }
+func (k RowKind) String() string { return drey.NameOf(rowNames[:], k, "row") }
 
 // UnmarshalText reads what String returns.
-func (k *RowKind) UnmarshalText(b []byte) error { return parseName(rowNames[:], k, b, "row") }
+func (k *RowKind) UnmarshalText(b []byte) error { return drey.ParseName(rowNames[:], k, b, "row") }
 
 // Row is one transition, as a value: Event is what the journal, the log and the
 // live stream get of it. Which fields are used follows from Kind.

@@ -22,7 +22,7 @@ const (
 var scopeNames = [...]string{"provider", "profile", "key", "global"}
 
 // String returns the kind's name.
-func (k ScopeKind) String() string { return nameOf(scopeNames[:], k, "scope") }
+func (k ScopeKind) String() string { return drey.NameOf(scopeNames[:], k, "scope") }
 
 // Scope is what an account is kept of. Name is "" for Global alone.
 type Scope struct {
@@ -72,13 +72,13 @@ const (
 var periodNames = [...]string{"day", "month"}
 
 // String returns the period's name in events and metrics.
-func (p Period) String() string { return nameOf(periodNames[:], p, "period") }
+func (p Period) String() string { return drey.NameOf(periodNames[:], p, "period") }
 
 // MarshalText writes the period's name.
 func (p Period) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
 // UnmarshalText reads what MarshalText wrote.
-func (p *Period) UnmarshalText(b []byte) error { return parseName(periodNames[:], p, b, "period") }
+func (p *Period) UnmarshalText(b []byte) error { return drey.ParseName(periodNames[:], p, b, "period") }
 
 // Cap is the most that may be spent in a period. The zero value is no cap.
 type Cap struct {

@@ -1,8 +1,7 @@
 package spend
 
 import (
-	"fmt"
-
+	"github.com/dreyhq/drey"
 	"github.com/dreyhq/drey/internal/wire"
 )
 
@@ -22,13 +21,13 @@ const (
 var endingNames = [...]string{"complete", "cancel", "cut", "failed", "recovered"}
 
 // String returns the ending's name in the journal.
-func (e Ending) String() string { return nameOf(endingNames[:], e, "ending") }
+func (e Ending) String() string { return drey.NameOf(endingNames[:], e, "ending") }
 
 // MarshalText writes the ending's name.
 func (e Ending) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
 
 // UnmarshalText reads what MarshalText wrote.
-func (e *Ending) UnmarshalText(b []byte) error { return parseName(endingNames[:], e, b, "ending") }
+func (e *Ending) UnmarshalText(b []byte) error { return drey.ParseName(endingNames[:], e, b, "ending") }
 
 // Meter adds up what one attempt used. A stream reports its usage more than
 // once, and an early report may be a guess: the field-wise maximum counts. The
@@ -81,21 +80,4 @@ func (m *Meter) Usage(end Ending, prompt, output int) wire.Usage {
 	default:
 		return wire.Usage{}
 	}
-}
-
-func nameOf[T ~uint8](names []string, v T, kind string) string {
-	if int(v) < len(names) {
-		return names[v]
-	}
-	return fmt.Sprintf("%s(%d)", kind, v)
-}
-
-func parseName[T ~uint8](names []string, v *T, b []byte, kind string) error {
-	for i, n := range names {
-		if n == string(b) {
-			*v = T(i)
-			return nil
-		}
-	}
-	return fmt.Errorf("unknown %s %q", kind, b)
 }
