@@ -49,24 +49,27 @@ func (d *requestDecoder) tool() {
 	d.r.Tools = append(d.r.Tools, t)
 }
 
+// choiceMode reads tool_choice where it is a word, and reports whether it is one
+// of those that are known.
+func choiceMode(c *wire.Choice, word string) bool {
+	switch word {
+	case "auto":
+		c.Mode = wire.ChoiceAuto
+	case "none":
+		c.Mode = wire.ChoiceNone
+	case "required":
+		c.Mode = wire.ChoiceAny
+	default:
+		return false
+	}
+	return true
+}
+
 func (d *requestDecoder) choice() {
 	const want = "auto, none, required or a function by its name"
 	c := &d.r.Choice
-	mode := func(word string) bool {
-		switch word {
-		case "auto":
-			c.Mode = wire.ChoiceAuto
-		case "none":
-			c.Mode = wire.ChoiceNone
-		case "required":
-			c.Mode = wire.ChoiceAny
-		default:
-			return false
-		}
-		return true
-	}
 	if word, ok := d.s.Text(); ok {
-		if !mode(word) {
+		if !choiceMode(c, word) {
 			d.fail("tool_choice", strconv.Quote(word)+" is unknown; send "+want)
 		}
 		return
@@ -86,7 +89,7 @@ func (d *requestDecoder) choice() {
 		case "allowed_tools":
 			for key := range d.s.Fields() {
 				if string(key) == "mode" {
-					mode(d.text("tool_choice.allowed_tools.mode"))
+					choiceMode(c, d.text("tool_choice.allowed_tools.mode"))
 				}
 			}
 		}

@@ -9,6 +9,17 @@ import (
 // copy of its texts.
 func (Chat) Peek(body []byte) (wire.Head, error) {
 	p := peek{s: scan.New(body)}
+	return p.read(p.field)
+}
+
+type peek struct {
+	s    scan.Scanner
+	head wire.Head
+	est  wire.Estimator
+}
+
+// read reads the whole body and hands its fields to field.
+func (p *peek) read(field func(key []byte)) (wire.Head, error) {
 	if k := p.s.Kind(); k != scan.Object {
 		return wire.Head{}, &wire.BodyError{Msg: "the body is " + k.String() + "; send one JSON object"}
 	}
@@ -17,7 +28,7 @@ func (Chat) Peek(body []byte) (wire.Head, error) {
 		if string(key) == "model" {
 			models++
 		}
-		p.field(key)
+		field(key)
 	}
 	if err := p.s.End(); err != nil {
 		return wire.Head{}, wire.BadJSON(err)
@@ -27,12 +38,6 @@ func (Chat) Peek(body []byte) (wire.Head, error) {
 	}
 	p.head.Tokens = p.est.Tokens()
 	return p.head, nil
-}
-
-type peek struct {
-	s    scan.Scanner
-	head wire.Head
-	est  wire.Estimator
 }
 
 func (p *peek) field(key []byte) {

@@ -275,21 +275,8 @@ func (d *itemsDecoder) namespace(name string, tools scan.Scanner) {
 func (d *itemsDecoder) choice() {
 	const want = "auto, none, required or a function by its name"
 	c := &d.r.Choice
-	mode := func(word string) bool {
-		switch word {
-		case "auto":
-			c.Mode = wire.ChoiceAuto
-		case "none":
-			c.Mode = wire.ChoiceNone
-		case "required":
-			c.Mode = wire.ChoiceAny
-		default:
-			return false
-		}
-		return true
-	}
 	if word, ok := d.s.Text(); ok {
-		if !mode(word) {
+		if !choiceMode(c, word) {
 			d.fail("tool_choice", strconv.Quote(word)+" is unknown; send "+want)
 		}
 		return
@@ -320,7 +307,7 @@ func (d *itemsDecoder) choice() {
 	case shellTool:
 		*c = wire.Choice{Mode: wire.ChoiceTool, Name: shellTool}
 	case "allowed_tools":
-		if !mode(word) {
+		if !choiceMode(c, word) {
 			d.fail("tool_choice.mode", "is unknown; send auto or required")
 		}
 	case "":

@@ -9,24 +9,7 @@ import (
 // a copy of its texts.
 func (Responses) Peek(body []byte) (wire.Head, error) {
 	p := peek{s: scan.New(body), head: wire.Head{WantUsage: true}}
-	if k := p.s.Kind(); k != scan.Object {
-		return wire.Head{}, &wire.BodyError{Msg: "the body is " + k.String() + "; send one JSON object"}
-	}
-	models := 0
-	for key := range p.s.Fields() {
-		if string(key) == "model" {
-			models++
-		}
-		p.responsesField(key)
-	}
-	if err := p.s.End(); err != nil {
-		return wire.Head{}, wire.BadJSON(err)
-	}
-	if models > 1 {
-		return wire.Head{}, &wire.BodyError{Field: "model", Msg: "named twice; name it once"}
-	}
-	p.head.Tokens = p.est.Tokens()
-	return p.head, nil
+	return p.read(p.responsesField)
 }
 
 func (p *peek) responsesField(key []byte) {
