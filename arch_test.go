@@ -47,6 +47,7 @@ var floors = map[string]int{
 	"internal/statedir":                  2,
 	"internal/store":                     2,
 	"internal/store/backlog":             2,
+	"internal/store/queue":               2,
 	"internal/store/sqlite":              2,
 	"internal/store/postgres":            2,
 	"internal/store/postgres/pgtest":     2,

@@ -6,18 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/dreyhq/drey/internal/store"
-)
-
-// A batch ends at these bounds, so that the first in a long queue does not wait
-// for the last.
-const (
-	batchRows  = 1024
-	batchBytes = 8 << 20
+	"github.com/dreyhq/drey/internal/store/queue"
 )
 
 // committer is the group committer. Callers queue; its one goroutine, which
@@ -29,16 +22,10 @@ type committer struct {
 	w           *writer
 	log         *slog.Logger
 	lost, fatal func(error) // nil once called
-	wake        chan struct{}
+	queue       *queue.Queue[*request]
 	draining    chan struct{} // closed when the store closes: pauses end
 	ended       chan struct{} // closed when the goroutine has ended
-
-	mu     sync.Mutex
-	queue  []*request
-	closed bool // what comes now is refused, in its place in the order
-	gone   bool // nobody answers any more
-
-	stats counts
+	stats       counts
 }
 
 // counts is Stats while they grow.
@@ -74,13 +61,22 @@ type request struct {
 	err    error
 }
 
+// The four that a queue asks for.
+
+func (r *request) Size() (rows, bytes int) { return r.rows, r.bytes }
+func (r *request) Alone() bool             { return r.job != nil }
+func (r *request) Refuse()                 { *r = request{done: r.done, invalid: errClosed, err: errClosed} }
+func (r *request) Answer()                 { r.done(r.commit, r.err) }
+
+var errClosed = fmt.Errorf("append to the journal: %w", store.ErrClosed)
+
 func newCommitter(w *writer, o Options) *committer {
 	c := &committer{
 		w:        w,
 		log:      o.Log,
 		lost:     o.Lost,
 		fatal:    o.Fatal,
-		wake:     make(chan struct{}, 1),
+		queue:    queue.New[*request](),
 		draining: make(chan struct{}),
 		ended:    make(chan struct{}),
 	}
@@ -88,42 +84,11 @@ func newCommitter(w *writer, o Options) *committer {
 	return c
 }
 
-// submit queues r. After drain it queues a refusal, so that the answers keep
-// their order and their goroutine for as long as that runs.
-func (c *committer) submit(r *request) {
-	c.mu.Lock()
-	gone := c.gone
-	if c.closed {
-		*r = request{done: r.done, invalid: errClosed, err: errClosed}
-	}
-	if !gone {
-		c.queue = append(c.queue, r)
-	}
-	c.mu.Unlock()
-	if gone {
-		r.done(r.commit, r.err) // everything before it has been answered
-		return
-	}
-	c.signal()
-}
-
-var errClosed = fmt.Errorf("append to the journal: %w", store.ErrClosed)
-
-func (c *committer) signal() {
-	select {
-	case c.wake <- struct{}{}:
-	default:
-	}
-}
-
 // drain refuses what comes from now on and waits until everything that was
 // taken is answered.
 func (c *committer) drain() {
-	c.mu.Lock()
-	c.closed = true
-	c.mu.Unlock()
+	c.queue.Close()
 	close(c.draining)
-	c.signal()
 	<-c.ended
 }
 
@@ -132,7 +97,7 @@ func (c *committer) serve() {
 	renew := time.NewTimer(c.w.lease.ttl / 3)
 	defer renew.Stop()
 	for {
-		batch, more := c.take()
+		batch, more := c.queue.Take(&queue.Extent{})
 		switch {
 		case len(batch) > 0:
 			if batch[0].job != nil {
@@ -141,14 +106,14 @@ func (c *committer) serve() {
 				c.write(batch)
 			}
 			for _, r := range batch {
-				r.done(r.commit, r.err)
+				r.Answer()
 			}
 			c.gather(len(batch))
 		case !more: // gone
 			return
 		default:
 			select {
-			case <-c.wake:
+			case <-c.queue.Wake():
 			case <-renew.C:
 				renew.Reset(c.renew())
 			}
@@ -185,9 +150,7 @@ func (c *committer) renew() time.Duration {
 func (c *committer) gather(answered int) {
 	for before, still := 0, 0; answered > 1 && still < 4; {
 		runtime.Gosched()
-		c.mu.Lock()
-		n := len(c.queue)
-		c.mu.Unlock()
+		n := c.queue.Len()
 		if n >= answered {
 			return
 		}
@@ -195,25 +158,6 @@ func (c *committer) gather(answered int) {
 			before, still = n, 0
 		}
 	}
-}
-
-// take returns the next batch, and whether there may be another one later. A
-// job is a batch by itself.
-func (c *committer) take() (batch []*request, more bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	rows, bytes, n := 0, 0, 0
-	for n < len(c.queue) && (n == 0 || c.queue[n].job == nil && c.queue[0].job == nil && rows+c.queue[n].rows <= batchRows && bytes+c.queue[n].bytes <= batchBytes) {
-		rows += c.queue[n].rows
-		bytes += c.queue[n].bytes
-		n++
-	}
-	c.gone = n == 0 && c.closed
-	batch = c.queue[:n:n]
-	if c.queue = c.queue[n:]; len(c.queue) == 0 {
-		c.queue = nil
-	}
-	return batch, !c.gone
 }
 
 // write commits the batch and sets each request's result. When the transaction
@@ -301,7 +245,7 @@ func stops(err error) bool {
 func (s *Store) Submit(done func(store.Commit, error), appends ...store.Append) {
 	r := encode(appends)
 	r.done = done
-	s.journal.submit(r)
+	s.journal.queue.Put(r)
 }
 
 // Append implements store.Journal.

@@ -3,11 +3,11 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/dreyhq/drey/internal/store"
+	"github.com/dreyhq/drey/internal/store/queue"
 )
 
 // A task is a piece of upkeep that writes. It runs where everything else that
@@ -17,27 +17,10 @@ import (
 // than once, if others are in its way.
 type task func(ctx context.Context, c *pgx.Conn) (*pgx.Batch, error)
 
-// job is a task with its caller, who may give up while it waits; once it runs,
-// he waits for it, since they share memory.
+// job is a task with its caller, who may give up while it waits.
 type job struct {
-	task  task
-	taken atomic.Bool
-}
-
-func (j *job) take() bool { return j.taken.CompareAndSwap(false, true) }
-
-// await returns the answer to a job, or the error of ctx if that ends while the
-// job still waits for its turn: it is not run then.
-func (j *job) await(ctx context.Context, answer <-chan error) error {
-	select {
-	case err := <-answer:
-		return err
-	case <-ctx.Done():
-		if j.take() {
-			return ctx.Err()
-		}
-		return <-answer
-	}
+	queue.Claim
+	task task
 }
 
 // inJournal runs a task under the lock of the journal's head.
@@ -47,8 +30,8 @@ func (s *Store) inJournal(ctx context.Context, op string, t task) error {
 	}
 	j := &job{task: t}
 	answer := make(chan error, 1)
-	s.journal.submit(&request{job: j, done: func(_ store.Commit, err error) { answer <- err }})
-	return s.told(ctx, op, j.await(ctx, answer))
+	s.journal.queue.Put(&request{job: j, done: func(_ store.Commit, err error) { answer <- err }})
+	return s.told(ctx, op, j.Await(ctx, answer))
 }
 
 // inTelemetry runs a task under the lock of telemetry.
@@ -59,7 +42,7 @@ func (s *Store) inTelemetry(ctx context.Context, op string, t task) error {
 	j := &job{task: t}
 	answer := make(chan error, 1)
 	err := s.telemetry.Do(func(err error) {
-		if err == nil && j.take() {
+		if err == nil && j.Take() {
 			err = s.telemetry.again(func() error { return s.telemetry.within(j.task) })
 		}
 		answer <- err
@@ -67,7 +50,7 @@ func (s *Store) inTelemetry(ctx context.Context, op string, t task) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
-	return s.told(ctx, op, j.await(ctx, answer))
+	return s.told(ctx, op, j.Await(ctx, answer))
 }
 
 // told explains an error, except that of ctx.
@@ -80,7 +63,7 @@ func (s *Store) told(ctx context.Context, op string, err error) error {
 
 // run runs the job of a request.
 func (c *committer) run(r *request) {
-	if !r.job.take() {
+	if !r.job.Take() {
 		return
 	}
 	r.err = c.again(func() error {

@@ -5,18 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/dreyhq/drey/internal/store"
-)
-
-// A batch ends at these bounds, so that the first in a long queue does not wait
-// for the last; 1,024 rows take about 5 ms to write.
-const (
-	batchRows  = 1024
-	batchBytes = 8 << 20
+	"github.com/dreyhq/drey/internal/store/queue"
 )
 
 // committer is the group committer. Callers queue; its one goroutine, which
@@ -30,14 +23,8 @@ type committer struct {
 		took     time.Duration
 	}
 
-	wake  chan struct{} // holds one: there may be something to do
+	queue *queue.Queue[*request]
 	ended chan struct{} // closed when the goroutine has ended
-
-	mu     sync.Mutex
-	queue  []*request
-	closed bool // what comes now is refused, in its place in the order
-	gone   bool // nobody answers any more
-
 	stats counts
 }
 
@@ -73,59 +60,37 @@ type request struct {
 	err    error
 }
 
+// The four that a queue asks for.
+
+func (r *request) Size() (rows, bytes int) { return r.rows, r.bytes }
+func (r *request) Alone() bool             { return r.job != nil }
+func (r *request) Refuse()                 { *r = request{done: r.done, invalid: errClosed, err: errClosed} }
+func (r *request) Answer()                 { r.done(r.commit, r.err) }
+
+var errClosed = fmt.Errorf("append to the journal: %w", store.ErrClosed)
+
 func newCommitter(w *writer, o Options) *committer {
 	c := &committer{
 		w:     w,
 		fatal: o.Fatal,
-		wake:  make(chan struct{}, 1),
+		queue: queue.New[*request](),
 		ended: make(chan struct{}),
 	}
 	go c.serve()
 	return c
 }
 
-// submit queues r. After drain it queues a refusal, so that the answers keep
-// their order and their goroutine for as long as that runs.
-func (c *committer) submit(r *request) {
-	c.mu.Lock()
-	gone := c.gone
-	if c.closed {
-		*r = request{done: r.done, invalid: errClosed, err: errClosed}
-	}
-	if !gone {
-		c.queue = append(c.queue, r)
-	}
-	c.mu.Unlock()
-	if gone {
-		r.done(r.commit, r.err) // everything before it has been answered
-		return
-	}
-	c.signal()
-}
-
-var errClosed = fmt.Errorf("append to the journal: %w", store.ErrClosed)
-
-func (c *committer) signal() {
-	select {
-	case c.wake <- struct{}{}:
-	default:
-	}
-}
-
 // drain refuses what comes from now on and waits until everything that was
 // taken is answered.
 func (c *committer) drain() {
-	c.mu.Lock()
-	c.closed = true
-	c.mu.Unlock()
-	c.signal()
+	c.queue.Close()
 	<-c.ended
 }
 
 func (c *committer) serve() {
 	defer close(c.ended)
 	for {
-		batch, more := c.take(&extent{})
+		batch, more := c.queue.Take(&queue.Extent{})
 		switch {
 		case len(batch) > 0:
 			began := time.Now()
@@ -136,53 +101,14 @@ func (c *committer) serve() {
 			}
 			c.last.requests, c.last.took = len(batch), time.Since(began)
 			for _, r := range batch {
-				r.done(r.commit, r.err)
+				r.Answer()
 			}
 		case !more: // gone
 			return
 		default:
-			<-c.wake
+			<-c.queue.Wake()
 		}
 	}
-}
-
-// extent is how much is in a batch.
-type extent struct {
-	requests, rows, bytes int
-	whole                 bool // nothing is added: there is no room for what comes next, or nothing comes
-}
-
-// admits reports whether r has room behind what is there. A job is a batch by
-// itself.
-func (x *extent) admits(r *request) bool {
-	return x.requests == 0 || r.job == nil && x.rows+r.rows <= batchRows && x.bytes+r.bytes <= batchBytes
-}
-
-func (x *extent) add(r *request) {
-	x.requests++
-	x.rows += r.rows
-	x.bytes += r.bytes
-}
-
-// take returns what the queue has for a batch of the extent x, which grows by
-// it, and whether there may be more later.
-func (c *committer) take(x *extent) (batch []*request, more bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n := 0
-	for n < len(c.queue) && x.admits(c.queue[n]) {
-		x.add(c.queue[n])
-		if n++; c.queue[n-1].job != nil {
-			break
-		}
-	}
-	x.whole = n < len(c.queue) || c.closed
-	c.gone = x.requests == 0 && c.closed
-	batch = c.queue[:n:n]
-	if c.queue = c.queue[n:]; len(c.queue) == 0 {
-		c.queue = nil
-	}
-	return batch, !c.gone
 }
 
 // gather returns a function that gives what has come since for the transaction
@@ -195,19 +121,19 @@ func (c *committer) take(x *extent) (batch []*request, more bool) {
 // it waits for them no longer than half of what that one took, so that who has
 // nothing more to say holds nobody up. A lone writer is not waited for at all.
 func (c *committer) gather(batch []*request) func() []*request {
-	var x extent
+	var x queue.Extent
 	for _, r := range batch {
-		x.add(r)
+		x.Add(r)
 	}
 	waited := time.Duration(0)
 	return func() []*request {
 		for began := time.Now(); ; runtime.Gosched() {
-			next, _ := c.take(&x)
+			next, _ := c.queue.Take(&x)
 			if len(next) > 0 {
 				waited += time.Since(began)
 				return next
 			}
-			if x.whole || x.requests >= c.last.requests || waited+time.Since(began) > c.last.took/2 {
+			if x.Whole || x.Calls >= c.last.requests || waited+time.Since(began) > c.last.took/2 {
 				return nil
 			}
 		}
@@ -271,7 +197,7 @@ func stops(err error) bool {
 func (s *Store) Submit(done func(store.Commit, error), appends ...store.Append) {
 	r := encode(appends)
 	r.done = done
-	s.journal.submit(r)
+	s.journal.queue.Put(r)
 }
 
 // Append implements store.Journal.

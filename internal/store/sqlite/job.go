@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync/atomic"
 
 	"github.com/dreyhq/drey/internal/store"
+	"github.com/dreyhq/drey/internal/store/queue"
 )
 
 // A job is a piece of upkeep that writes. It runs where everything else that
@@ -17,44 +17,23 @@ import (
 // long. It reports whether there is something to commit.
 type job func(c *conn) (writes bool, err error)
 
-// claim decides who has a job: its caller, who may give up while it waits, or
-// the writer, who then finishes it.
-type claim struct{ taken atomic.Bool }
-
-func (c *claim) take() bool { return c.taken.CompareAndSwap(false, true) }
-
-// await returns the answer to a job, or the error of ctx if that ends while the
-// job still waits for its turn: it is not run then. One that runs is waited for,
-// since it shares memory with its caller, and it is short.
-func await(ctx context.Context, c *claim, answer <-chan error) error {
-	select {
-	case err := <-answer:
-		return err
-	case <-ctx.Done():
-		if c.take() {
-			return ctx.Err()
-		}
-		return <-answer
-	}
-}
-
 // inJournal runs a job on drey.db.
 func (s *Store) inJournal(ctx context.Context, op string, j job) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	c := &claim{}
+	var c queue.Claim
 	answer := make(chan error, 1)
-	s.journal.submit(&request{
+	s.journal.queue.Put(&request{
 		job: func(w *writer) error {
-			if !c.take() {
+			if !c.Take() {
 				return nil
 			}
 			return w.job(j)
 		},
 		done: func(_ store.Commit, err error) { answer <- err },
 	})
-	return explain(op, s.path, await(ctx, c, answer))
+	return explain(op, s.path, c.Await(ctx, answer))
 }
 
 // inTelemetry runs a job on telemetry.db.
@@ -62,10 +41,10 @@ func (s *Store) inTelemetry(ctx context.Context, op string, j job) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	c := &claim{}
+	var c queue.Claim
 	answer := make(chan error, 1)
 	err := s.telemetry.Do(func(err error) {
-		if err == nil && c.take() {
+		if err == nil && c.Take() {
 			err = s.telemetry.transaction(j)
 		}
 		answer <- err
@@ -73,7 +52,7 @@ func (s *Store) inTelemetry(ctx context.Context, op string, j job) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
-	return explain(op, s.telemetry.path, await(ctx, c, answer))
+	return explain(op, s.telemetry.path, c.Await(ctx, answer))
 }
 
 // run runs the job of a request.
