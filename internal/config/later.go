@@ -31,30 +31,6 @@ type Cost struct {
 	USDMonth   *float64 `yaml:"usd_month" range:"0.." doc:"USD per month"`
 }
 
-// ToolLoop guards against repeated tool calls.
-type ToolLoop struct {
-	Action    string `yaml:"action" default:"warn" enum:"off|warn|inject|break" doc:"what is done"`
-	Window    int    `yaml:"window" default:"20" range:"2..200" doc:"calls looked at"`
-	Threshold int    `yaml:"threshold" default:"3" range:"2..50" doc:"repeats that count, at most window"`
-}
-
-// ToolCap guards against too many tool calls.
-type ToolCap struct {
-	Limit      int    `yaml:"limit" default:"50" range:"0..10000" doc:"calls allowed; 0 = no limit"`
-	Action     string `yaml:"action" default:"warn" enum:"off|warn|inject|break" doc:"what is done above it"`
-	Scope      string `yaml:"scope" default:"conversation" enum:"conversation|turn" doc:"where calls are counted"`
-	StreamForm string `yaml:"stream_form" default:"auto" enum:"auto|sse|http" doc:"how a streaming caller is told"`
-}
-
-// ContextBudget guards the context window. Shares are of the window.
-type ContextBudget struct {
-	Action   string  `yaml:"action" default:"warn" enum:"off|warn|trim|route" doc:"what is done"`
-	Warn     float64 `yaml:"warn" default:"0.80" range:"0..1" doc:"share at which it warns, at most trim"`
-	Trim     float64 `yaml:"trim" default:"0.90" range:"0..1" doc:"share at which it trims"`
-	Target   float64 `yaml:"target" default:"0.75" range:"0..1" doc:"share that is left, below trim"`
-	KeepLast int     `yaml:"keep_last" default:"4" range:"1..100" doc:"messages that always stay"`
-}
-
 // Drift watches over the quality of answers.
 type Drift struct {
 	Action      string        `yaml:"action" default:"warn" enum:"off|warn|demote|reload" doc:"what is done"`

@@ -21,9 +21,9 @@ type Profile struct {
 	Rescue        string           `yaml:"rescue" built:"no" default:"off" enum:"off|restart|continue" doc:"what is done about a stream that breaks"`
 	HoldTokens    int              `yaml:"hold_tokens" built:"no" default:"64" range:"1..2048" doc:"content held back for a rescue, in tokens"`
 	Hold          drey.Duration    `yaml:"hold" built:"no" default:"1500ms" range:"0..30s" doc:"content held back for a rescue, in time"`
-	ToolLoop      ToolLoop         `yaml:"tool_loop" built:"no" doc:"guard against repeated tool calls"`
-	ToolCap       ToolCap          `yaml:"tool_cap" built:"no" doc:"guard against too many tool calls"`
-	ContextBudget ContextBudget    `yaml:"context_budget" built:"no" doc:"guard of the context window"`
+	ToolLoop      ToolLoop         `yaml:"tool_loop" doc:"guard against repeated tool calls"`
+	ToolCap       ToolCap          `yaml:"tool_cap" doc:"guard against too many tool calls"`
+	ContextBudget ContextBudget    `yaml:"context_budget" doc:"guard of the context window"`
 	Drift         Drift            `yaml:"drift" built:"no" doc:"watch over the quality of answers"`
 	Budget        *Budget          `yaml:"budget" built:"no" doc:"what it may spend"`
 }

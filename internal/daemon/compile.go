@@ -163,7 +163,7 @@ func profile(p *config.Profile) gateway.Profile {
 		EmptyAnswer: map[string]gateway.EmptyAction{"fallback": gateway.EmptyFallback, "warn": gateway.EmptyWarn, "off": gateway.EmptyOff}[p.EmptyAnswer],
 		Retry:       route.Policy{Retries: p.Retry.SameProvider.Or(route.Auto), Wait: p.Retry.Wait.D()},
 		RetryShare:  p.Retry.Budget, RetryFloor: p.Retry.Floor,
-		Action: healthAction(p), Adaptive: p.Adaptive,
+		Action: healthAction(p), Adaptive: p.Adaptive, Guards: guards(p),
 	}
 	for _, pool := range p.Chain {
 		out.Chain = append(out.Chain, pool)

@@ -130,7 +130,7 @@ func (x *exchange) play(a *attempt, body []byte) result {
 func (x *exchange) deliver(a *attempt, res result, body []byte, empty bool) result {
 	send := func() error {
 		x.rec.FirstByte = time.Since(x.req.At)
-		return x.sink.json(200, explain(x.way(a.p.ID)), body)
+		return x.sink.json(200, a.explain(x.way(a.p.ID)), body)
 	}
 	res.ok = true
 	if empty {

@@ -23,6 +23,7 @@ type attempt struct {
 	// silent until it is done otherwise.
 	streamed bool
 	encoded  *wire.Encoded // across wires
+	context  string        // X-Drey-Context-Budget
 }
 
 var paths = map[drey.Wire]string{
@@ -41,6 +42,7 @@ func (x *exchange) try(ctx context.Context, l *lane) result {
 		a.codec = x.codec
 	}
 	a.streamed = x.head.Stream || (!a.same && l.p.Price == drey.Local)
+	x.fill(a)
 	body, err := x.body(a)
 	if err != nil {
 		return x.refusedHere(err)

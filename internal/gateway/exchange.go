@@ -46,6 +46,7 @@ type exchange struct {
 	given   bool          // the answer is an empty one, because nobody had a better
 	aborted bool          // the connection must not end cleanly
 	next    int           // responses: the number of the caller's next event
+	tight   tight         // what the context budget did
 }
 
 // run takes the request down its chain and answers the caller.
@@ -64,6 +65,7 @@ func (x *exchange) run(ctx context.Context) {
 	plan := route.Resolve(&x.chain.Chain, x.gen.live(x.g.healer, x.chain.ID, table[:0]), route.Ask{
 		At: x.now, Tokens: x.head.Tokens, Needs: route.Needs(x.head.Needs), CallerKey: x.req.Key.Secret != "",
 	})
+	x.preferRoom(&plan)
 	x.resolved(plan)
 	x.panic, x.queued = plan.Panic, plan.Queued
 	x.g.profiles.requested(x.chain.ID, x.now)
@@ -169,7 +171,7 @@ func (x *exchange) commit(a *attempt, first []byte) error {
 	x.spoke()
 	way := x.way(a.p.ID)
 	x.rec.FirstByte = time.Since(x.req.At)
-	return x.sink.commit(explain(way), way.Comment(), first)
+	return x.sink.commit(a.explain(way), way.Comment(), first)
 }
 
 // way tells how the request got to the provider that served it; "" means that

@@ -127,9 +127,14 @@ func (g *Gateway) serve(ctx context.Context, w http.ResponseWriter, r *Request, 
 	x := &exchange{
 		g: g, gen: gen, req: r, codec: codec, head: head, choice: choice, chain: ch, embeds: embeds, rec: rec, now: time.Now(),
 	}
+	broken := x.guard()
 	_, _, patience, _ := x.chain.timeouts(x.chain.lanes[0].p)
 	x.sink = newSink(w, r, codec, head.Stream, gen.Keepalive, patience)
-	x.run(ctx)
+	if broken != nil {
+		x.refuse(broken)
+	} else {
+		x.run(ctx)
+	}
 	x.sink.end()
 	x.conclude()
 	if rec.Outcome == OutcomeOK {

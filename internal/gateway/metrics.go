@@ -45,6 +45,7 @@ var totals = map[string]total{
 	"drey_fallbacks_total":   newTotal("drey_fallbacks_total", "Requests served by another provider than the chain's first choice.", "profile", "from", "to", "reason"),
 	"drey_retries_total":     newTotal("drey_retries_total", "Attempts repeated at the same provider."),
 	"drey_tokens_total":      newTotal("drey_tokens_total", "Tokens of answered requests.", "provider", "kind"),
+	"drey_guard_total":       newTotal("drey_guard_total", "Requests in which a guard found something, by what it did.", "guard", "action"),
 	"drey_streams_cut_total": newTotal("drey_streams_cut_total", "Streams that broke after their first content.", "provider"),
 }
 
@@ -148,6 +149,9 @@ func (m *Metrics) observe(r *Record) {
 	}
 	for _, s := range r.Skipped {
 		m.add(1, "drey_skips_total", string(s.Provider), s.Reason)
+	}
+	for _, t := range r.Guards {
+		m.add(1, "drey_guard_total", t.Guard, t.Action)
 	}
 	if r.FellFrom != "" && r.Provider != "" {
 		m.add(1, "drey_fallbacks_total", string(r.Profile), string(r.FellFrom), string(r.Provider), r.FellFor)

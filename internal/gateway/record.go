@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/guard"
 	"github.com/dreyhq/drey/internal/wire"
 )
 
@@ -34,6 +35,7 @@ type Record struct {
 	Provider  drey.ProviderID
 	Attempts  []AttemptRecord
 	Skipped   []Skipped
+	Guards    []guard.Trip // those that found something
 	Stream    bool
 	Status    int
 	Outcome   Outcome

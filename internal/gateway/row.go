@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/guard"
 	"github.com/dreyhq/drey/internal/store"
 	"github.com/dreyhq/drey/internal/wire"
 )
@@ -24,6 +25,7 @@ type row struct {
 	TTFT     float64         `json:"ttft_ms,omitempty"`
 	MS       float64         `json:"ms"`
 	Tokens   tokensRow       `json:"tokens"`
+	Guards   []guard.Trip    `json:"guards,omitempty"`
 	Finish   string          `json:"finish,omitempty"`
 	Error    string          `json:"error,omitempty"`
 }
@@ -58,7 +60,7 @@ func (r *Record) row() row {
 	out := row{
 		TS: drey.FormatTime(r.At), ID: r.ID, Wire: r.Wire, Profile: r.Profile, Key: r.Key, Asked: r.Asked, Served: r.Served,
 		Provider: r.Provider, Attempts: make([]attemptRow, 0, len(r.Attempts)), Stream: r.Stream, Status: r.Status,
-		Outcome: r.Outcome, TTFT: millis(r.FirstByte), MS: millis(r.Total), Tokens: tokens(r.Usage), Finish: r.Stop.String(), Error: r.Error,
+		Outcome: r.Outcome, TTFT: millis(r.FirstByte), MS: millis(r.Total), Tokens: tokens(r.Usage), Guards: r.Guards, Finish: r.Stop.String(), Error: r.Error,
 	}
 	for _, a := range r.Attempts {
 		out.Attempts = append(out.Attempts, attemptRow{

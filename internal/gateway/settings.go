@@ -60,6 +60,7 @@ type Profile struct {
 	Retry         route.Policy
 	RetryShare    float64 // of the profile's requests that may be retries at the same provider
 	RetryFloor    int     // retries in 10 s that are free of the share
+	Guards        Guards
 }
 
 // Timeouts replace those of the providers where they are not nil.

@@ -85,7 +85,8 @@ func (b Budget) full(ratio float64) bool {
 // Warning is the event of a finding that warns.
 func (b Budget) Warning(p drey.ProfileID, provider drey.ProviderID, f Fit) drey.Event {
 	return event(p, "context-budget-warning",
-		drey.F("provider", provider), drey.F("ratio", math.Round(f.Ratio()*1000)/1000), drey.F("tokens", f.Used()), drey.F("window", f.Window))
+		drey.F("provider", provider), drey.F("ratio", math.Round(f.Ratio()*1000)/1000), drey.F("tokens", f.Used()), drey.F("window", f.Window),
+		drey.F("action", b.Action.String()))
 }
 
 // Order returns the indices of fits as the action route has them tried: those

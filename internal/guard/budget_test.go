@@ -53,7 +53,7 @@ func TestBudget(t *testing.T) {
 		}
 	}
 	ev := budget.Warning("p", "lab", fit(80_000, 64_000, 100_000))
-	if got, want := told1(ev), "context-budget-warning profile=p provider=lab ratio=0.841 tokens=84096 window=100000"; got != want {
+	if got, want := told1(ev), "context-budget-warning profile=p provider=lab ratio=0.841 tokens=84096 window=100000 action=trim"; got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)
 	}
 }

@@ -29,19 +29,26 @@ type Verdict struct {
 	// Events are to be emitted and audited, in order. At and RequestID are left
 	// to who emits them.
 	Events []drey.Event
-	// Tripped names the guards that found something, for the request's row:
-	// "tool_cap", "tool_loop".
-	Tripped []string
+	// Tripped are the guards that found something, in order.
+	Tripped []Trip
 	// Hint is to be added to the conversation (AddHint); "" = none.
 	Hint string
 	// Refusal, if not nil, answers the request; nothing else is to be done.
 	Refusal *Refusal
 }
 
+// Trip is a guard that found something in a request, and what it did about it,
+// as the request's row and the metrics tell it.
+type Trip struct {
+	Guard  string `json:"guard"`
+	Action string `json:"action"` // warn, inject, break, trim or route
+}
+
 // The guards' names in rows and metrics.
 const (
-	GuardCap  = "tool_cap"
-	GuardLoop = "tool_loop"
+	GuardCap     = "tool_cap"
+	GuardLoop    = "tool_loop"
+	GuardContext = "context_budget"
 )
 
 // Inspect looks at the tool calls of a request. The cap comes first; a request
@@ -73,7 +80,7 @@ func Inspect(of drey.Wire, body []byte, p Policy) Verdict {
 
 func (v *Verdict) trip(a Action, guard string, ev drey.Event, hint string) {
 	v.Events = append(v.Events, ev)
-	v.Tripped = append(v.Tripped, guard)
+	v.Tripped = append(v.Tripped, Trip{guard, a.String()})
 	if a != Inject {
 		return
 	}

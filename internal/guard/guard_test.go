@@ -248,10 +248,10 @@ func TestActions(t *testing.T) {
 				v := guard.Inspect(drey.WireChat, body, guard.Policy{
 					Profile: "p", Cap: guard.Cap{Action: capAction, Limit: 5}, Loop: guard.Loop{Action: loopAction, Window: 20, Threshold: 3},
 				})
-				var want []string
+				var want []guard.Trip
 				hints, code := 0, ""
 				if capAction != guard.Off {
-					want = append(want, guard.GuardCap)
+					want = append(want, guard.Trip{Guard: guard.GuardCap, Action: capAction.String()})
 				}
 				if capAction == guard.Inject {
 					hints++
@@ -260,9 +260,9 @@ func TestActions(t *testing.T) {
 				case capAction == guard.Break:
 					code = "tool_count_exceeded"
 				case loopAction == guard.Break:
-					code, hints, want = "tool_loop_detected", 0, append(want, guard.GuardLoop)
+					code, hints, want = "tool_loop_detected", 0, append(want, guard.Trip{Guard: guard.GuardLoop, Action: "break"})
 				case loopAction != guard.Off:
-					want = append(want, guard.GuardLoop)
+					want = append(want, guard.Trip{Guard: guard.GuardLoop, Action: loopAction.String()})
 					if loopAction == guard.Inject {
 						hints++
 					}

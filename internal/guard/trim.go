@@ -23,6 +23,8 @@ type Peeker interface {
 type Trimmed struct {
 	Body    []byte // a new one; nil if there was nothing to leave out
 	Dropped int    // messages that were left out
+	// Estimate is that of the new body, without a factor.
+	Estimate int
 	// Tokens are what the request takes of the window now, the answer
 	// included: Fit.Used of the new body, but for rounding.
 	Tokens int
@@ -74,7 +76,7 @@ func Trim(codec Peeker, body []byte, f Fit, b Budget) Trimmed {
 	out := make([]byte, 0, len(body)-(to-from)+len(head))
 	out = append(append(append(out, body[:from]...), head...), body[to:]...)
 	f.Estimate -= gone
-	return Trimmed{Body: out, Dropped: cut - first, Tokens: f.Used()}
+	return Trimmed{Body: out, Dropped: cut - first, Estimate: f.Estimate, Tokens: f.Used()}
 }
 
 // coarse rounds a factor up, in steps of an eighth: it learns with each answer,

@@ -47,6 +47,7 @@ type requestRow struct {
 	Skipped []struct {
 		Provider string `json:"provider"`
 	} `json:"skipped"`
+	Guards []guardTrip  `json:"guards"`
 	Events []drey.Event `json:"events"`
 }
 
@@ -98,7 +99,7 @@ type narrator struct {
 // weave puts what a request caused among its own events, by time. What an
 // attempt brought about is decided a moment before its end is noted; it is told
 // behind that end, as its consequence. What is said of the whole chain, other
-// than that somebody gets a trial, is said at the end.
+// than that somebody gets a trial and what the guards found, is said at the end.
 func weave(own, caused []drey.Event) []drey.Event {
 	own = slices.Clone(own)
 	slices.SortStableFunc(own, func(a, b drey.Event) int { return a.At.Compare(b.At) })
@@ -108,7 +109,7 @@ func weave(own, caused []drey.Event) []drey.Event {
 		if i := slices.IndexFunc(own, func(o drey.Event) bool { return o.At.After(ev.At) }); i >= 0 {
 			at = i
 		}
-		if ev.Machine == "profile" && ev.Name != "chain-panic-trial" {
+		if ev.Machine == "profile" && ev.Name != "chain-panic-trial" && !ofGuard(ev) {
 			at = len(own)
 		}
 		if ev.Machine == "provider" && underWay(own[:at], ev.ID) {
@@ -249,7 +250,9 @@ func (n *narrator) tell(ev drey.Event, later []drey.Event) {
 	case "paid-gate-blocked":
 		n.say(ev.At, ev, "only providers that cost money were left, and allow_paid is off")
 	default:
-		n.say(ev.At, ev, "%s", raw(ev))
+		if !n.guarded(ev, id) {
+			n.say(ev.At, ev, "%s", raw(ev))
+		}
 	}
 }
 
@@ -368,6 +371,8 @@ func (n *narrator) summary() string {
 		return fmt.Sprintf("The caller of request %s went away after %s.", r.ID, tried)
 	case r.Outcome == "failed_midstream":
 		return fmt.Sprintf("The answer to request %s broke off at %s.", r.ID, r.Provider)
+	case r.Outcome == "refused" && r.stopper() != "":
+		return fmt.Sprintf("Request %s was refused by the guard %s.", r.ID, r.stopper())
 	case r.Outcome == "refused":
 		return fmt.Sprintf("Request %s was refused.", r.ID)
 	default:

@@ -19,6 +19,7 @@ var skipped = map[string]string{
 	"demoted":           "it is not well, and the profile puts such behind",
 	"capability":        "it lacks what the request needs",
 	"thinking-order":    "the request asks for thinking, and others do that",
+	"context-budget":    "the prompt all but fills its window",
 	"adaptive":          "others have been faster or failed less",
 	"drift":             "its answers have become worse",
 	"crash-loop":        "its process ends again and again",

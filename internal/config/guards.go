@@ -1,0 +1,59 @@
+package config
+
+import "fmt"
+
+// What a profile says about unattended runs; internal/guard does it.
+
+// ToolLoop guards against repeated tool calls.
+type ToolLoop struct {
+	Action    string `yaml:"action" default:"warn" enum:"off|warn|inject|break" doc:"what is done"`
+	Window    int    `yaml:"window" default:"20" range:"2..200" doc:"calls looked at"`
+	Threshold int    `yaml:"threshold" default:"3" range:"2..50" doc:"repeats that count, at most window"`
+}
+
+// ToolCap guards against too many tool calls.
+type ToolCap struct {
+	Limit      int    `yaml:"limit" default:"50" range:"0..10000" doc:"calls allowed; 0 = no limit"`
+	Action     string `yaml:"action" default:"warn" enum:"off|warn|inject|break" doc:"what is done above it"`
+	Scope      string `yaml:"scope" default:"conversation" enum:"conversation|turn" doc:"where calls are counted"`
+	StreamForm string `yaml:"stream_form" default:"auto" enum:"auto|sse|http" doc:"how a streaming caller is told"`
+}
+
+// ContextBudget guards the context window. Shares are of the window.
+type ContextBudget struct {
+	Action   string  `yaml:"action" default:"warn" enum:"off|warn|trim|route" doc:"what is done"`
+	Warn     float64 `yaml:"warn" default:"0.80" range:"0..1" doc:"share at which it warns, at most trim"`
+	Trim     float64 `yaml:"trim" default:"0.90" range:"0..1" doc:"share at which it trims"`
+	Target   float64 `yaml:"target" default:"0.75" range:"0..1" doc:"share that is left, below trim"`
+	KeepLast int     `yaml:"keep_last" default:"4" range:"1..100" doc:"messages that always stay"`
+}
+
+// guards holds what a profile says of its guards: rules that compare two keys.
+func (c *checker) guards(p *Profile, path string) {
+	loop, budget := path+".tool_loop", path+".context_budget"
+	if n := p.ToolLoop; n.Threshold > n.Window {
+		c.apart(loop+".threshold", loop+".window", fmt.Sprintf("more repeats than calls are looked at (window is %d)", n.Window),
+			fmt.Sprintf("fewer calls than the repeats that count (threshold is %d)", n.Threshold), "raise window or lower threshold")
+	}
+	b := p.ContextBudget
+	if b.Warn > b.Trim {
+		c.apart(budget+".warn", budget+".trim", fmt.Sprintf("above the share at which it trims (trim is %g)", b.Trim),
+			fmt.Sprintf("below the share at which it warns (warn is %g)", b.Warn), "lower warn or raise trim")
+	}
+	if b.Target >= b.Trim {
+		c.apart(budget+".target", budget+".trim", fmt.Sprintf("trimming must leave less than what it begins at (trim is %g)", b.Trim),
+			fmt.Sprintf("not above the share that trimming leaves (target is %g)", b.Target), "lower target or raise trim")
+	}
+}
+
+// apart tells that two keys do not go together: at the first of them, or at the
+// other if that alone stands in the file.
+func (c *checker) apart(at, other, msg, otherMsg, hint string) {
+	switch {
+	case !c.sound(at) || !c.sound(other): // has its fault already
+	case c.was(other) && !c.was(at):
+		c.faulty(other, otherMsg, hint)
+	default:
+		c.faulty(at, msg, hint)
+	}
+}
