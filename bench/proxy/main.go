@@ -122,7 +122,7 @@ func measure() {
 	defer stopUp()
 	proxy, stopProxy := start(self, "-role", "proxy", "-target", "http://"+up)
 	defer stopProxy()
-	drey, pid, stopDrey := startDrey(up)
+	drey, pid, stopDrey := startDrey(up, "", "")
 	defer stopDrey()
 
 	fmt.Printf("%s/%s, %d cores, %s; %d pairs of %s windows; medians (min to max of the pairs)\n\n",
@@ -161,14 +161,15 @@ func measure() {
 			fmt.Printf("%-36s %14d %14d\n", "  answers cut", cutA, cutB)
 		}
 	}
-	crowd(drey, pid, 1000)
+	fmt.Println()
+	crowd("streams", drey, pid, 1000, request(true), " (aim ≤ 150 MB)")
+	guardedCrowd(up, 1000)
 }
 
 // crowd opens many streams at once and counts what each of them gets.
-func crowd(addr string, pid, streams int) {
+func crowd(what, addr string, pid, streams int, body []byte, aim string) {
 	tr := &http.Transport{MaxIdleConnsPerHost: streams}
 	defer tr.CloseIdleConnections()
-	body := request(true)
 	want := bytes.Join(frames, nil)
 	var bad atomic.Int64
 	var first, last sync.WaitGroup
@@ -191,8 +192,8 @@ func crowd(addr string, pid, streams int) {
 		})
 	}
 	last.Wait()
-	fmt.Printf("\n%d streams at once, %d frames each: %d not as the upstream sent them; %s; drey's peak %s resident (aim ≤ 150 MB)\n",
-		streams, len(frames), bad.Load(), time.Since(start).Round(time.Millisecond), peak(pid))
+	fmt.Printf("%d %s at once, %d frames each: %d not as the upstream sent them; %s; drey's peak %s resident%s\n",
+		streams, what, len(frames), bad.Load(), time.Since(start).Round(time.Millisecond), peak(pid), aim)
 }
 
 // peak is the most that a process has had in memory, as Linux tells it.
@@ -285,8 +286,9 @@ func start(name string, args ...string) (addr string, stop func()) {
 	return strings.TrimSpace(line), func() { cmd.Process.Kill(); cmd.Wait() }
 }
 
-// startDrey runs drey with everything at its default but the provider.
-func startDrey(up string) (addr string, pid int, stop func()) {
+// startDrey runs drey with everything at its default but the provider and what
+// is added to it and to its profile.
+func startDrey(up, provider, profile string) (addr string, pid int, stop func()) {
 	home, err := os.MkdirTemp("", "drey-bench")
 	check(err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -296,10 +298,10 @@ func startDrey(up string) (addr string, pid int, stop func()) {
 	check(os.WriteFile(filepath.Join(home, "drey.yaml"), fmt.Appendf(nil, `version: 1
 listen: {addr: %q}
 providers:
-  bench: {wire: openai, url: "http://%s/v1", model: bench}
+  bench: {wire: openai, url: "http://%s/v1", model: bench%s}
 profiles:
-  default: {chain: [bench]}
-`, addr, up), 0o600))
+  default: {chain: [bench]%s}
+`, addr, up, provider, profile), 0o600))
 	cmd := exec.Command(*binary, "serve", "--home", home)
 	cmd.Stderr = io.Discard
 	check(cmd.Start())

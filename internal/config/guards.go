@@ -4,28 +4,29 @@ import "fmt"
 
 // What a profile says about unattended runs; internal/guard does it.
 
-// ToolLoop guards against repeated tool calls.
+// ToolLoop guards against an agent that makes the same calls over and over.
 type ToolLoop struct {
-	Action    string `yaml:"action" default:"warn" enum:"off|warn|inject|break" doc:"what is done"`
-	Window    int    `yaml:"window" default:"20" range:"2..200" doc:"calls looked at"`
-	Threshold int    `yaml:"threshold" default:"3" range:"2..50" doc:"repeats that count, at most window"`
+	Action    string `yaml:"action" default:"warn" enum:"off|warn|inject|break" doc:"what is done: warn tells it, inject adds a hint for the model, break refuses the request"`
+	Window    int    `yaml:"window" default:"20" range:"2..200" doc:"how many of the latest calls are looked at, since the user last spoke"`
+	Threshold int    `yaml:"threshold" default:"3" range:"2..50" doc:"repeats that are a loop, at most window"`
 }
 
-// ToolCap guards against too many tool calls.
+// ToolCap guards against conversations with too many tool calls.
 type ToolCap struct {
-	Limit      int    `yaml:"limit" default:"50" range:"0..10000" doc:"calls allowed; 0 = no limit"`
-	Action     string `yaml:"action" default:"warn" enum:"off|warn|inject|break" doc:"what is done above it"`
-	Scope      string `yaml:"scope" default:"conversation" enum:"conversation|turn" doc:"where calls are counted"`
-	StreamForm string `yaml:"stream_form" default:"auto" enum:"auto|sse|http" doc:"how a streaming caller is told"`
+	Limit      int    `yaml:"limit" default:"50" range:"0..10000" doc:"calls that are allowed; 0 = no limit"`
+	Action     string `yaml:"action" default:"warn" enum:"off|warn|inject|break" doc:"what is done above it, as for tool_loop"`
+	Scope      string `yaml:"scope" default:"conversation" enum:"conversation|turn" doc:"where calls are counted: in the whole request, or since the user last spoke"`
+	StreamForm string `yaml:"stream_form" default:"auto" enum:"auto|sse|http" doc:"how a streaming caller is refused, by tool_loop too: sse = an error event, http = status 400, auto = 400 for agents that would send the request again"`
 }
 
-// ContextBudget guards the context window. Shares are of the window.
+// ContextBudget guards the context window of whichever provider is about to be
+// tried. Shares are of that window.
 type ContextBudget struct {
-	Action   string  `yaml:"action" default:"warn" enum:"off|warn|trim|route" doc:"what is done"`
-	Warn     float64 `yaml:"warn" default:"0.80" range:"0..1" doc:"share at which it warns, at most trim"`
-	Trim     float64 `yaml:"trim" default:"0.90" range:"0..1" doc:"share at which it trims"`
-	Target   float64 `yaml:"target" default:"0.75" range:"0..1" doc:"share that is left, below trim"`
-	KeepLast int     `yaml:"keep_last" default:"4" range:"1..100" doc:"messages that always stay"`
+	Action   string  `yaml:"action" default:"warn" enum:"off|warn|trim|route" doc:"what is done: warn tells it, trim leaves out the oldest turns, route prefers larger windows"`
+	Warn     float64 `yaml:"warn" default:"0.80" range:"0..1" doc:"share from which on it is told, at most trim"`
+	Trim     float64 `yaml:"trim" default:"0.90" range:"0..1" doc:"share from which on trim and route act"`
+	Target   float64 `yaml:"target" default:"0.75" range:"0..1" doc:"share that trim leaves, below trim"`
+	KeepLast int     `yaml:"keep_last" default:"4" range:"1..100" doc:"messages at the end that always stay"`
 }
 
 // guards holds what a profile says of its guards: rules that compare two keys.

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/guard"
 	"github.com/dreyhq/drey/internal/route"
 	"github.com/dreyhq/drey/internal/upstream"
 )
@@ -33,7 +34,21 @@ func (nobody) Emit(drey.Event)         {}
 func (nobody) Committed(...drey.Event) {}
 func (nobody) Publish(...drey.Event)   {}
 
-func BenchmarkGenerateWhole(b *testing.B) {
+func BenchmarkGenerateWhole(b *testing.B) { generate(b, Guards{}) }
+
+// BenchmarkGenerateGuarded is the same with every guard on, as by default.
+func BenchmarkGenerateGuarded(b *testing.B) {
+	generate(b, Guards{
+		Tools: guard.Policy{
+			Profile: "default",
+			Cap:     guard.Cap{Action: guard.Warn, Limit: 50},
+			Loop:    guard.Loop{Action: guard.Warn, Window: 20, Threshold: 3},
+		},
+		Context: guard.Budget{Action: guard.BudgetWarn, Warn: 0.8, Trim: 0.9, Target: 0.75, KeepLast: 4},
+	})
+}
+
+func generate(b *testing.B, guards Guards) {
 	answer := instant(`{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"` +
 		strings.Repeat("lorem ipsum ", 70) + `"},"finish_reason":"stop"}],"usage":{"prompt_tokens":200,"completion_tokens":200,"total_tokens":400}}`)
 	s := Settings{
@@ -42,7 +57,7 @@ func BenchmarkGenerateWhole(b *testing.B) {
 			Config:  upstream.Config{ID: "a", Wire: drey.WireChat, URL: "http://a.test/v1", Model: "m", Transport: answer},
 			Connect: 3 * time.Second, Stall: time.Minute, Total: time.Hour,
 		}},
-		Profiles: []Profile{{ID: "default", Chain: [][]drey.ProviderID{{"a"}}, Retry: route.DefaultPolicy()}},
+		Profiles: []Profile{{ID: "default", Chain: [][]drey.ProviderID{{"a"}}, Retry: route.DefaultPolicy(), Guards: guards}},
 	}
 	m := NewMetrics(discard{})
 	g, err := New(Config{Recorder: nobody{}, Healer: keep(b, nobody{}, s), Redact: func(s string) string { return s }, InFlight: m.InFlight, Random: func() float64 { return 0.5 }}, s)

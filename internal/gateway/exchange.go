@@ -171,7 +171,7 @@ func (x *exchange) commit(a *attempt, first []byte) error {
 	x.spoke()
 	way := x.way(a.p.ID)
 	x.rec.FirstByte = time.Since(x.req.At)
-	return x.sink.commit(a.explain(way), way.Comment(), first)
+	return x.sink.commit(a.explain(way), a.comment(way), first)
 }
 
 // way tells how the request got to the provider that served it; "" means that

@@ -26,6 +26,11 @@ func (x *exchange) guard() *guard.Refusal {
 	v := guard.Inspect(x.req.Wire, x.req.Body, x.chain.Guards.Tools)
 	x.rec.Guards = v.Tripped
 	for _, ev := range v.Events {
+		for i, f := range ev.Fields { // a model may call a tool anything
+			if text, ok := f.Value.(string); ok {
+				ev.Fields[i].Value = x.redact(text)
+			}
+		}
 		x.emit(ev)
 	}
 	if v.Hint != "" {

@@ -152,23 +152,22 @@ func TestTheFormOfARefusal(t *testing.T) {
 	}
 }
 
-// TestALongSession sends a session of 500 tool turns turn by turn. One that
-// runs into a loop is stopped at the turn at which the loop is one, whatever
-// its form; an honest one never is.
+// TestALongSession has sessions of 500 tool turns. One that runs into a loop is
+// stopped at the turn that makes it one and not before, whatever the form of
+// the loop; an honest one never is.
 func TestALongSession(t *testing.T) {
 	a, b, c, d := bash, toolCall{"Read", `{"path":"a.go"}`}, toolCall{"Read", `{"path":"b.go"}`}, toolCall{"Grep", `{"q":"x"}`}
 	honest := steps(500)
 	tests := []struct {
 		name   string
-		tail   []toolCall
-		after  int // calls of the tail at which it is stopped
+		tail   []toolCall // the last of them makes it a loop
 		period int
 	}{
-		{"the same call", again(3, a), 3, 1},
-		{"two in turn", again(3, a, b), 6, 2},
-		{"three in turn", again(3, a, b, c), 9, 3},
-		{"four in turn", again(3, a, b, c, d), 12, 4},
-		{"keys in another order", []toolCall{{"Edit", `{"path":"x","old":"1","new":"2"}`}, {"Edit", `{"new":"2", "path":"x","old":"1"}`}, {"Edit", "{\n\"old\":\"\\u0031\",\"path\":\"x\",\"new\":\"2\"}"}}, 3, 1},
+		{"the same call", again(3, a), 1},
+		{"two in turn", again(3, a, b), 2},
+		{"three in turn", again(3, a, b, c), 3},
+		{"four in turn", again(3, a, b, c, d), 4},
+		{"keys in another order", []toolCall{{"Edit", `{"path":"x","old":"1","new":"2"}`}, {"Edit", `{"new":"2", "path":"x","old":"1"}`}, {"Edit", "{\n\"old\":\"\\u0031\",\"path\":\"x\",\"new\":\"2\"}"}}, 1},
 	}
 	policy := Guards{Tools: guard.Policy{Loop: breaking.Tools.Loop, Cap: guard.Cap{Action: guard.Break, Limit: 1000}}}
 	for _, w := range callers {
@@ -176,9 +175,9 @@ func TestALongSession(t *testing.T) {
 			t.Run(tt.name+"/"+w.String(), func(t *testing.T) {
 				l := guarding(t, near(w), policy)
 				whole := append(slices.Clone(honest[:500-len(tt.tail)]), tt.tail...)
-				for n := 500 - len(tt.tail); n <= 500; n++ {
+				for n, status := range map[int]int{499: 200, 500: 400} {
 					ans := l.ask(t.Context(), w, session(w, false, whole[:n]...), agent("claude-cli/2"))
-					if stop := n-(500-len(tt.tail)) >= tt.after; (ans.status == 400) != stop {
+					if ans.status != status {
 						t.Fatalf("at turn %d: %d %s", n, ans.status, ans.body)
 					}
 				}
@@ -196,7 +195,7 @@ func TestALongSession(t *testing.T) {
 			for i := 3; i < len(calls); i += 2 + random.IntN(3) {
 				calls[i] = bash
 			}
-			for n := 10; n <= 500; n += 7 {
+			for n := 10; n <= 500; n += 35 {
 				if ans := l.ask(t.Context(), w, session(w, false, calls[:n]...)); ans.status != 200 {
 					t.Fatalf("at turn %d: %d %s", n, ans.status, ans.body)
 				}
@@ -273,6 +272,16 @@ func TestGuardsThatInject(t *testing.T) {
 				t.Errorf("guards %v", l.last().Guards)
 			}
 		}
+	}
+}
+
+// A secret that a model has made a tool's name of is nobody else's.
+func TestGuardsHideSecrets(t *testing.T) {
+	l := guarding(t, drey.WireChat, breaking)
+	l.ask(t.Context(), drey.WireChat, session(drey.WireChat, false, again(3, toolCall{"HUSH-key", "{}"})...))
+	r := l.last()
+	if ev := string(fieldsOf(l.events[0])); strings.Contains(ev+r.Error, "HUSH") || !strings.Contains(ev, "[redacted]-key") || !strings.Contains(r.Error, "[redacted]-key") {
+		t.Errorf("%s %s", ev, r.Error)
 	}
 }
 

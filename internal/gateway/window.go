@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"net/http"
 	"slices"
 	"time"
@@ -25,14 +26,13 @@ type tight struct {
 // tokensFor is the estimate of the prompt as a provider counts.
 func (x *exchange) tokensFor(*lane) int { return x.head.Tokens }
 
-// fit is how the request fits the window of a provider.
+// fit is how the request fits the window of a provider. A caller that does not
+// say how long an answer may be reserves nothing for it: many windows of local
+// models are no larger than what would have to be assumed.
 func (x *exchange) fit(l *lane, window int) guard.Fit {
 	f := guard.Fit{Estimate: x.head.Tokens, MaxTokens: x.head.MaxTokens, Window: window}
 	if n := x.tokensFor(l); n != f.Estimate && f.Estimate > 0 {
 		f.Factor.Ratio = float64(n) / float64(f.Estimate)
-	}
-	if f.MaxTokens <= 0 {
-		f.MaxTokens = l.facts().maxOutput
 	}
 	return f
 }
@@ -135,4 +135,13 @@ func (a *attempt) explain(e route.Explanation) http.Header {
 		h["X-Drey-Context-Budget"] = []string{a.context}
 	}
 	return h
+}
+
+// comment is the same in a stream whose headers have gone out.
+func (a *attempt) comment(e route.Explanation) []byte {
+	c := e.Comment()
+	if a.context == "" {
+		return c
+	}
+	return append(append(bytes.TrimRight(c, "\n"), " context_budget="+a.context...), "\n\n"...)
 }

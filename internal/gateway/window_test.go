@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/tidwall/gjson"
@@ -219,6 +221,19 @@ func TestRoutingByRoom(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Where the headers went out before the first content, a comment tells it.
+func TestTrimmingIsToldInAStreamThatHasBegun(t *testing.T) {
+	for _, w := range callers {
+		synctest.Test(t, func(t *testing.T) {
+			l := budgeting(t, guard.BudgetTrim, scripted{id: "only", wire: drey.WireChat, script: fake.Always(fake.Text("hi").TTFT(25 * time.Second)), change: holding(2400)})
+			a := l.ask(t.Context(), w, talk(w, true))
+			if text, complete := a.text(w); text != "hi" || !complete || !strings.Contains(a.body, "\n: drey provider=only attempts=1 context_budget=trimmed\n\n") {
+				t.Errorf("%v: %s", w, a.body)
+			}
+		})
 	}
 }
 

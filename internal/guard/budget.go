@@ -31,8 +31,7 @@ type Fit struct {
 	Estimate int
 	// Factor is the provider's.
 	Factor Factor
-	// MaxTokens is what may be generated: what the caller says, else the
-	// provider's max_output_tokens.
+	// MaxTokens is what the caller says may be generated; 0 = it does not say.
 	MaxTokens int
 	// Window is the provider's window in tokens; 0 = unknown, and everything
 	// fits.

@@ -47,16 +47,16 @@ func (n *narrator) guarded(ev drey.Event, id string) bool {
 		if p := whole("period"); p > 1 {
 			what = fmt.Sprintf("the same %d calls up to %s were made", p, text(ev, "tool_name"))
 		}
-		n.say(ev.At, ev, "the agent goes round in a loop: %s %d times in a row (tool_loop allows %d); %s", what,
-			whole("repeat_count"), whole("threshold")-1, did)
+		n.say(ev.At, ev, "the agent goes round in a loop: %s %d times in a row (tool_loop of profile %s counts from %d); %s", what,
+			whole("repeat_count"), text(ev, "profile"), whole("threshold"), did)
 	case "tool-count-exceeded":
-		n.say(ev.At, ev, "the conversation has made %s, and %d are allowed (tool_cap.limit); %s",
-			count(whole("total_count"), "tool call"), whole("max_allowed"), did)
+		n.say(ev.At, ev, "the conversation has made %s, and tool_cap of profile %s allows %d; %s",
+			count(whole("total_count"), "tool call"), text(ev, "profile"), whole("max_allowed"), did)
 	case "context-budget-warning":
 		n.say(ev.At, ev, "the request takes %.0f %% of %s's window (%d of %d tokens)", math.Floor(100*number(ev, "ratio")), id,
 			whole("tokens"), whole("window"))
 	case "context-budget-trimmed":
-		n.say(ev.At, ev, "the oldest %s were left out for %s, which brings it to %d of %d tokens", count(whole("messages"), "message"), id,
+		n.say(ev.At, ev, "its oldest part (%s) was left out for %s, which brings it to %d of %d tokens", count(whole("messages"), "message"), id,
 			whole("tokens"), whole("window"))
 	}
 	return true

@@ -350,7 +350,11 @@ func (n *narrator) outcome() string {
 	case "failed_midstream":
 		return because(fmt.Sprintf("broke off after %s, and the caller was told in the stream", took), oneLine(r.Error))
 	case "refused":
-		return because(fmt.Sprintf("refused with status %d before any provider was asked", r.Status), oneLine(r.Error))
+		how := fmt.Sprintf("with status %d", r.Status)
+		if r.Status == 200 {
+			how = "within the stream"
+		}
+		return because("refused "+how+" before any provider was asked", oneLine(r.Error))
 	default:
 		return because(fmt.Sprintf("failed with status %d after %s", r.Status, took), oneLine(r.Error))
 	}
