@@ -87,7 +87,7 @@ func TestGuardsAtTheDoors(t *testing.T) {
 		of   answer
 		says []string
 	}{
-		{attended, []string{"answered request", "made 51 tool calls, and tool_cap of profile default allows 50; it went on all the same"}},
+		{attended, []string{"answered request", "made 51 tool calls, and tool_cap of profile default allows 50; the request went on all the same"}},
 		{whole, []string{"was refused by the guard tool_loop", "Bash was called with the same arguments 3 times in a row", "refused with status 400 before any provider was asked"}},
 		{streamed, []string{"was refused by the guard tool_loop", "refused within the stream"}},
 		{agent, []string{"was refused by the guard tool_cap", "tool_cap of profile night allows 60"}},

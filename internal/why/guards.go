@@ -64,7 +64,7 @@ func (n *narrator) guarded(ev drey.Event, id string) bool {
 
 // guardDid says what came of it, by the action of a guard of tool calls.
 var guardDid = map[string]string{
-	"warn":   "it went on all the same (action warn)",
+	"warn":   "the request went on all the same (action warn)",
 	"inject": "a hint to the model was added (action inject)",
-	"break":  "it was refused before any provider was asked (action break)",
+	"break":  "the request was refused (action break)",
 }
