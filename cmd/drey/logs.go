@@ -140,6 +140,9 @@ func requestLine(row statedir.LogRow) string {
 	}
 	s := fmt.Sprintf("%s  %s  %-9s %-9s %3d %-16s %7.0fms  %s", row.At.Local().Format(time.DateTime), get("id").String(),
 		get("wire").String(), get("profile").String(), get("status").Int(), get("outcome").String(), get("ms").Float(), strings.Join(way, " > "))
+	for _, g := range get("guards").Array() {
+		s += "  [" + g.Get("guard").String() + ":" + g.Get("action").String() + "]"
+	}
 	if e := get("error").String(); e != "" {
 		s += "  " + e
 	}
