@@ -210,6 +210,7 @@ func (c *checker) profile(p *Profile) {
 		c.fail(at.line, at.col, path, &problem{"no profile may be called auto, which stands for the auto-router", "choose another name", true})
 	}
 	c.guards(p, path)
+	c.idleGuards(p, path)
 	seen := map[drey.ProviderID]bool{}
 	for i, pool := range p.Chain {
 		for j, name := range pool {

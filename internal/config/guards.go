@@ -47,6 +47,21 @@ func (c *checker) guards(p *Profile, path string) {
 	}
 }
 
+// idleGuards warns of keys that do nothing beside the others of their profile.
+func (c *checker) idleGuards(p *Profile, path string) {
+	idle := func(key string, is bool, msg, hint string) {
+		if key = path + "." + key; is && c.was(key) && c.sound(key) {
+			c.warn(key, msg, hint)
+		}
+	}
+	const breaks, trims = "break", "trim"
+	idle("tool_cap.action", p.ToolCap.Limit == 0 && p.ToolCap.Action != "off", "with a limit of 0 nothing is counted", "raise tool_cap.limit, or remove the key")
+	idle("tool_cap.stream_form", p.ToolCap.Action != breaks && p.ToolLoop.Action != breaks, "no guard of this profile refuses anything", "give tool_cap or tool_loop the action break, or remove the key")
+	for _, key := range []string{"target", "keep_last"} {
+		idle("context_budget."+key, p.ContextBudget.Action != trims, "nothing is left out under this action", "write action: trim, or remove the key")
+	}
+}
+
 // apart tells that two keys do not go together: at the first of them, or at the
 // other if that alone stands in the file.
 func (c *checker) apart(at, other, msg, otherMsg, hint string) {
