@@ -54,6 +54,7 @@ var floors = map[string]int{
 	"internal/store/storetest":           2,
 	"internal/upstream":                  2,
 
+	"internal/cashier":      3,
 	"internal/dormancy":     3,
 	"internal/events":       3,
 	"internal/gateway":      3,

@@ -149,6 +149,10 @@ func printStatus(w io.Writer, s api.Status, now time.Time) {
 		fmt.Fprintf(t, "%s\t%s\t%s\n", name, ready, chainText(p.Chain))
 	}
 	t.Flush()
+	if len(s.Budgets) > 0 {
+		fmt.Fprintln(w)
+		printBudgets(w, s.Budgets, now)
+	}
 }
 
 // providerNow says what may be done with a provider now.

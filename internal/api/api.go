@@ -33,8 +33,9 @@ type Status struct {
 	Profiles       []Profile      `json:"profiles"`
 	Providers      []Provider     `json:"providers"`
 
-	Requests Traffic `json:"requests"`
-	Journal  Journal `json:"journal"`
+	Budgets  []Budget `json:"budgets,omitempty" doc:"those with a limit"`
+	Requests Traffic  `json:"requests"`
+	Journal  Journal  `json:"journal"`
 }
 
 // Traffic counts requests of agents (not attempts at providers).

@@ -30,6 +30,7 @@ func (c *checker) check() {
 	c.defaultProfile()
 	c.aliases()
 	c.gatewayKeys()
+	c.money()
 	c.unusedProviders()
 }
 

@@ -51,7 +51,7 @@ type File struct {
 	Store           Store           `yaml:"store" default:"sqlite" restart:"yes" doc:"sqlite, drey.db in the home; or a postgres:// URL without a password, or a reference to one, for many dreys"`
 	Journal         Journal         `yaml:"journal" doc:"how long the record of transitions and the rows of requests are kept"`
 	Keys            []Key           `yaml:"keys" doc:"who may call; without keys everybody on this machine"`
-	Budget          *Budget         `yaml:"budget" built:"no" doc:"over all paid providers together"`
+	Budget          *Budget         `yaml:"budget" doc:"over all paid providers together"`
 	Logs            Logs            `yaml:"logs" doc:"the logs on disk"`
 	Telemetry       Telemetry       `yaml:"telemetry" doc:"metrics and traces"`
 
@@ -86,14 +86,8 @@ type Key struct {
 	Secret            Secret           `yaml:"secret,required" doc:"the key itself, as env:NAME or file:PATH"`
 	Profiles          []drey.ProfileID `yaml:"profiles" doc:"profiles that it may use; none named = all"`
 	Admin             bool             `yaml:"admin" default:"false" doc:"may use the control API"`
-	Budget            *Budget          `yaml:"budget" built:"no" doc:"what it may spend"`
-	RequestsPerMinute int              `yaml:"requests_per_minute" built:"no" default:"0" range:"0.." doc:"above it 429; 0 = no limit"`
-}
-
-// Budget limits what may be spent, by UTC day and month.
-type Budget struct {
-	USDDay   *float64 `yaml:"usd_day" range:"0.." doc:"USD per day"`
-	USDMonth *float64 `yaml:"usd_month" range:"0.." doc:"USD per month"`
+	Budget            *Budget          `yaml:"budget" doc:"what it may spend"`
+	RequestsPerMinute int              `yaml:"requests_per_minute" default:"0" range:"0.." doc:"above it 429; 0 = no limit"`
 }
 
 // Logs says what is written to disk.

@@ -21,16 +21,6 @@ type RouterRule struct {
 	Profile drey.ProfileID `yaml:"profile,required" doc:"the profile then"`
 }
 
-// Cost holds prices in USD per million tokens, and a provider's budget.
-type Cost struct {
-	Input      *float64 `yaml:"input" range:"0.." doc:"input"`
-	Output     *float64 `yaml:"output" range:"0.." doc:"output"`
-	CacheRead  *float64 `yaml:"cache_read" range:"0.." doc:"input read from a cache; by default 0.1 of input"`
-	CacheWrite *float64 `yaml:"cache_write" range:"0.." doc:"input written to a cache; by default 1.25 of input"`
-	USDDay     *float64 `yaml:"usd_day" range:"0.." doc:"USD per day"`
-	USDMonth   *float64 `yaml:"usd_month" range:"0.." doc:"USD per month"`
-}
-
 // Drift watches over the quality of answers.
 type Drift struct {
 	Action      string        `yaml:"action" default:"warn" enum:"off|warn|demote|reload" doc:"what is done"`

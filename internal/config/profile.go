@@ -25,7 +25,7 @@ type Profile struct {
 	ToolCap       ToolCap          `yaml:"tool_cap" doc:"guard against too many tool calls"`
 	ContextBudget ContextBudget    `yaml:"context_budget" doc:"guard of the context window"`
 	Drift         Drift            `yaml:"drift" built:"no" doc:"watch over the quality of answers"`
-	Budget        *Budget          `yaml:"budget" built:"no" doc:"what it may spend"`
+	Budget        *Budget          `yaml:"budget" doc:"what it may spend"`
 }
 
 // TimeoutOverrides replace a provider's timeouts where they are not nil.

@@ -36,7 +36,7 @@ type Provider struct {
 	Reasoning          string           `yaml:"reasoning" built:"no" default:"auto" enum:"auto|drop|show" doc:"what is done with reasoning fields"`
 	Filters            []string         `yaml:"filters" built:"no" enum:"strip_thinking|strip_stop_markers|strip_tool_call_xml|repair_byte_fallback" doc:"what is taken out of answers"`
 	Repair             *bool            `yaml:"repair" built:"no" doc:"mend tool calls that come as text; by default on the openai wire"`
-	Cost               Cost             `yaml:"cost" built:"no" doc:"prices and budget"`
+	Cost               Cost             `yaml:"cost" doc:"prices and budget"`
 	StripChangingLines string           `yaml:"strip_changing_lines" built:"no" default:"auto" enum:"auto|on|off" doc:"remove a first system line that differs per request"`
 	Limits             Limits           `yaml:"limits" doc:"how much at once"`
 	Health             *HealthOverrides `yaml:"health" doc:"replaces parts of the top-level health"`

@@ -66,6 +66,7 @@ func (c *compiler) provider(p *config.Provider) (gateway.Provider, error) {
 		Cache: p.Capabilities.Cache.Or(false), ReasoningBack: p.Capabilities.ReasoningHistory.Or(false),
 		QueueWait:    p.Limits.QueueWait.D(),
 		MaxTokensKey: maxTokensKey(p), Responses: p.Responses, AppendSystem: p.AppendSystem, Drop: p.DropFields,
+		Cost: pricesGiven(&p.Cost),
 	}
 	if p.Process != nil {
 		out.QueueWait = p.Process.QueueWait.D() // its limit is the process's queue
@@ -202,7 +203,7 @@ func (c *compiler) doors(f *config.File) (server.Doors, error) {
 			// worse, with no key left the doors would stand open.
 			return d, fmt.Errorf("keys.%s.secret: %s is missing or blank; set it, or take the key out", k.Name, k.Secret)
 		}
-		d.Keys = append(d.Keys, server.Key{Name: k.Name, Secret: secret, Profiles: k.Profiles, Admin: k.Admin})
+		d.Keys = append(d.Keys, server.Key{Name: k.Name, Secret: secret, Profiles: k.Profiles, Admin: k.Admin, PerMinute: k.RequestsPerMinute})
 	}
 	return d, nil
 }

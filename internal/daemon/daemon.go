@@ -26,6 +26,7 @@ import (
 
 	"github.com/dreyhq/drey"
 	"github.com/dreyhq/drey/internal/activation"
+	"github.com/dreyhq/drey/internal/cashier"
 	"github.com/dreyhq/drey/internal/config"
 	"github.com/dreyhq/drey/internal/discover"
 	"github.com/dreyhq/drey/internal/dormancy"
@@ -101,6 +102,7 @@ type Daemon struct {
 	ledger   *gateway.Ledger
 	keeper   *healing.Keeper
 	healed   *healing.Metrics
+	cashier  *cashier.Cashier
 	gateway  *gateway.Gateway
 	server   *server.Server
 
@@ -247,8 +249,12 @@ func (d *Daemon) build(ctx context.Context, gen *generation) error {
 	if err != nil {
 		return err
 	}
+	d.cashier, err = cashier.New(ctx, cashier.Config{Journal: d.store, Bus: d.bus, Log: d.log}, gen.budgets)
+	if err != nil {
+		return err
+	}
 	d.gateway, err = gateway.New(gateway.Config{
-		Recorder: d.ledger, Healer: d.keeper, Redact: d.redactString, InFlight: d.metrics.InFlight, Random: rand.Float64,
+		Recorder: d.ledger, Healer: d.keeper, Cashier: d.cashier, Redact: d.redactString, InFlight: d.metrics.InFlight, Random: rand.Float64,
 	}, gen.settings)
 	if err != nil {
 		return configError(err)
@@ -261,7 +267,7 @@ func (d *Daemon) build(ctx context.Context, gen *generation) error {
 	if err != nil {
 		return err
 	}
-	registry.MustRegister(&collector{d})
+	registry.MustRegister(&collector{d}, purse{d.cashier})
 	d.scraped = promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelWarn)})
 	var metrics http.Handler
 	if gen.file.Telemetry.Metrics {
@@ -269,7 +275,7 @@ func (d *Daemon) build(ctx context.Context, gen *generation) error {
 	}
 	d.server = server.New(server.Config{
 		Version: d.opts.Version, Gateway: d.gateway, Daemon: d, Journal: d.store, Rows: d.store, Bus: d.bus,
-		Healer: d.healer(), Operations: d.operations, Lifecycle: sleeper{d}, Begin: d.owner.Begin, Idle: idleConnection(&gen.file.Lifecycle),
+		Healer: d.healer(), Budgets: d.cashier, Operations: d.operations, Lifecycle: sleeper{d}, Begin: d.owner.Begin, Idle: idleConnection(&gen.file.Lifecycle),
 		Metrics: metrics, Redact: d.redactBytes, Log: d.log, Doors: gen.doors,
 	})
 	return nil

@@ -19,6 +19,7 @@ import (
 	"github.com/dreyhq/drey/internal/gateway"
 	"github.com/dreyhq/drey/internal/healing"
 	"github.com/dreyhq/drey/internal/server"
+	"github.com/dreyhq/drey/internal/spend"
 	"github.com/dreyhq/drey/internal/statedir"
 )
 
@@ -33,6 +34,7 @@ type generation struct {
 	settings gateway.Settings
 	doors    server.Doors
 	healing  healing.Settings
+	budgets  spend.Policy
 	store    string   // its address, password and all; "" = the embedded one
 	secrets  []string // the values, for the redactor
 	warnings []string
@@ -179,6 +181,7 @@ func (l *loader) compile(gen *generation) error {
 	if gen.healing, err = c.healing(gen.file, gen.settings.Providers, l.home.Root(), l.home.ProcessLog); err != nil {
 		return configError(err)
 	}
+	gen.budgets = policyOfMoney(gen.file)
 	if gen.store, err = c.storeURL(gen.file.Store); err != nil {
 		return configError(err)
 	}

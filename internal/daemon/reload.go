@@ -42,6 +42,7 @@ func (d *Daemon) Reload(ctx context.Context) (api.Reload, error) {
 		}
 	}
 	d.keeper.Apply(gen.healing)
+	d.cashier.Apply(gen.budgets)
 	d.adopt(gen)
 	d.server.SetDoors(gen.doors)
 	if err := d.operations.Apply(ctx, policyOfOperations(&gen.file.Operations)); err != nil {
@@ -111,4 +112,5 @@ func (d *Daemon) loaded(gen *generation) {
 		d.log.Warn("config-needs-restart", "keys", gen.restart)
 	}
 	d.emit(drey.Info, "config-loaded", fields...)
+	d.unpriced(gen)
 }

@@ -67,6 +67,7 @@ func (d *Daemon) serve(ctx context.Context) error {
 	writers.run(failed, d.bus.Serve)
 	books.run(failed, d.ledger.Serve)
 	keepers.run(failed, d.keeper.Serve)
+	keepers.run(failed, d.cashier.Serve)
 	registries.run(failed, d.operations.Serve)
 	sleepers.run(failed, func(ctx context.Context) error {
 		err := d.owner.Serve(ctx)
@@ -120,7 +121,7 @@ func (d *Daemon) serve(ctx context.Context) error {
 	doors.stop()
 	sleepers.stop()
 	registries.stop() // what was decided is durable
-	keepers.stop()    // health is saved, processes are stopped
+	keepers.stop()    // health and budgets are saved, processes are stopped
 	books.stop()      // requests are written down, sums are saved
 	d.gateway.Close()
 	d.emit(drey.Info, "drey-shutdown", drey.F("reason", reason))

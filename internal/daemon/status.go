@@ -33,6 +33,11 @@ func (d *Daemon) Status(ctx context.Context) (api.Status, error) {
 		s.Profiles = append(s.Profiles, api.Profile{ID: p.ID, Chain: p.Chain, Ready: p.Ready})
 	}
 	s.Providers = server.ProvidersOf(d.gateway.Providers(), d.healer(), time.Now())
+	for _, b := range server.BudgetsOf(d.cashier.View(time.Now())).Budgets {
+		if b.LimitUSD != nil {
+			s.Budgets = append(s.Budgets, b)
+		}
+	}
 	total, outcomes := d.metrics.Requests()
 	s.Requests = api.Traffic{
 		InFlight: d.server.InFlight(), Total: total, Outcomes: outcomes, Dropped: d.dropped(),

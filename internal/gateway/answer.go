@@ -65,6 +65,9 @@ func (x *exchange) whole(a *attempt, body []byte) result {
 		return x.broken(res, err)
 	}
 	res.report(reportOf(r))
+	if r.Usage.Output == 0 {
+		res.contents = tokensOf(r)
+	}
 	return x.deliver(a, res, out, isEmpty(r))
 }
 
@@ -106,6 +109,9 @@ func (x *exchange) play(a *attempt, body []byte) result {
 		wire.NewBack(x.decoded, a.encoded).Response(r)
 	}
 	res.report(reportOf(r))
+	if r.Usage.Output == 0 {
+		res.contents = tokensOf(r)
+	}
 	enc := x.encoder(a)
 	var out []byte
 	for _, ev := range wire.Play(nil, r) {
@@ -154,6 +160,11 @@ func estimate(c wire.Codec, body []byte) int {
 	if err != nil {
 		return 0
 	}
+	return tokensOf(r)
+}
+
+// tokensOf counts the tokens of an answer.
+func tokensOf(r *wire.Response) int {
 	var e wire.Estimator
 	e.Blocks(r.Blocks)
 	return e.Tokens()

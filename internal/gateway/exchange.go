@@ -31,6 +31,7 @@ type exchange struct {
 	sink   *sink
 	rec    *Record
 	now    time.Time // of the last event
+	money  money
 
 	cut           context.CancelCauseFunc // ends the request
 	pass          health.Pass             // of the attempt under way
@@ -42,7 +43,6 @@ type exchange struct {
 	untold  route.Verdict // of a provider to whom the request could not be told
 	waited  time.Duration // in attempts: not drey's own time
 	empty   func() error  // delivers the last empty answer
-	pieces  int           // of content, in the last attempt
 	given   bool          // the answer is an empty one, because nobody had a better
 	aborted bool          // the connection must not end cleanly
 	next    int           // responses: the number of the caller's next event
@@ -64,6 +64,7 @@ func (x *exchange) run(ctx context.Context) {
 	var table [8]route.Live
 	plan := route.Resolve(&x.chain.Chain, x.gen.live(x.g.healer, x.chain.ID, table[:0]), route.Ask{
 		At: x.now, Tokens: x.head.Tokens, Needs: route.Needs(x.head.Needs), CallerKey: x.req.Key.Secret != "",
+		OverBudget: x.overBudget(),
 	})
 	x.preferRoom(&plan)
 	x.resolved(plan)
@@ -106,6 +107,9 @@ func (x *exchange) attempt(ctx context.Context, t route.Try) route.Event {
 	}
 	l := x.chain.lanes[t.Index]
 	if ev := x.leave(ctx, l, t); ev != nil {
+		return ev
+	}
+	if ev := x.reserve(ctx, l, t); ev != nil {
 		return ev
 	}
 	start := time.Now()
@@ -229,11 +233,14 @@ func (x *exchange) fail(ctx context.Context, f route.Fail) {
 	if why, ok := errors.AsType[*drey.Error](context.Cause(ctx)); ok && why.Err != nil && f.Case == route.CaseCancelled {
 		e.Message = why.Err.Error() + "; " + why.Hint
 	}
+	if f.Case == route.CaseBudget {
+		x.spent(f, &e)
+	}
 	if told.RetryAfter > 0 {
 		e.Detail, _ = json.Marshal(f.Detail(x.walk, x.redact)) // strings and numbers: it cannot fail
 	}
 	x.tell(told, e)
-	if f.Case == route.CaseNotEligible && x.rec.Outcome == OutcomeFailed {
+	if (f.Case == route.CaseNotEligible || f.Case == route.CaseBudget) && x.rec.Outcome == OutcomeFailed {
 		x.rec.Outcome = OutcomeRefused // nobody was asked, and only a person can change that
 	}
 }

@@ -36,6 +36,9 @@ func (x *exchange) resolved(p route.Plan) {
 	x.event(drey.Debug, "route-resolved", drey.F("profile", x.chain.ID), drey.F("by", x.choice.By.String()), drey.F("providers", order))
 	for _, s := range p.Skipped {
 		fields := []drey.Field{drey.F("provider", s.ID), drey.F("reason", s.Reason)}
+		if s.Reason == route.ReasonBudget {
+			fields = append(fields, x.budgetFields(s.ID)...)
+		}
 		if !s.Until.IsZero() {
 			fields = append(fields, drey.F("until", drey.FormatTime(s.Until)))
 		}
@@ -71,10 +74,7 @@ func (x *exchange) ended(l *lane, res result, took time.Duration) {
 			drey.F("status", res.verdict.Status), drey.F("error", rec.Error),
 			drey.F("retryable", res.verdict.Class.Retryable()), drey.F("committed", res.committed))
 	}
-	if res.usage != nil {
-		x.rec.Usage = *res.usage
-	}
-	x.pieces = res.contents
+	x.billed(&rec)
 	x.rec.Attempts = append(x.rec.Attempts, rec)
 	switch {
 	case res.ok && !x.embeds: // how fast a model embeds says nothing about how fast it talks
@@ -109,11 +109,6 @@ func (x *exchange) conclude() {
 	}
 	r.Total = time.Since(x.req.At)
 	r.Own = max(0, r.Total-x.waited)
-	if r.FirstByte > 0 && !x.embeds && (r.Usage.Output == 0 || r.Outcome != OutcomeOK) {
-		// The provider told nothing, or broke off before it could: what came is
-		// counted by its pieces, of which most models send one per token.
-		r.Usage.Input, r.Usage.Output, r.Usage.Estimated = max(r.Usage.Input, x.head.Tokens), max(r.Usage.Output, x.pieces), true
-	}
 	ex := x.way(r.Provider)
 	r.FellFrom, r.FellFor = ex.From, ex.Reason()
 	if ex.From != "" && ex.To() != "" {

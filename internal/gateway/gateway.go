@@ -26,10 +26,11 @@ var codecs = map[drey.Wire]wire.Codec{
 }
 
 // Config is what a gateway works with. All of it is required but
-// Healer.
+// Healer and Cashier.
 type Config struct {
 	Recorder Recorder
-	Healer   Healer // nil = nobody keeps the providers, and all of them are taken to be well
+	Healer   Healer  // nil = nobody keeps the providers, and all of them are taken to be well
+	Cashier  Cashier // nil = there are no budgets, and nobody adds up what is spent
 	// Redact takes secrets out of what a provider said.
 	Redact func(string) string
 	// InFlight is told when a request of a wire begins (1) and ends (-1).
@@ -42,12 +43,14 @@ type Config struct {
 type Gateway struct {
 	recorder Recorder
 	healer   Healer
+	cashier  Cashier
 	redact   func(string) string
 	inFlight func(drey.Wire, int)
 	random   func() float64
 	gen      atomic.Pointer[generation]
 	profiles profileStates
 	counts   countCache
+	rates    rates
 	swap     sync.Mutex // one reload at a time
 }
 
@@ -56,7 +59,10 @@ func New(cfg Config, s Settings) (*Gateway, error) {
 	if cfg.Healer == nil {
 		cfg.Healer = unkept{}
 	}
-	g := &Gateway{recorder: cfg.Recorder, healer: cfg.Healer, redact: cfg.Redact, inFlight: cfg.InFlight, random: cfg.Random}
+	if cfg.Cashier == nil {
+		cfg.Cashier = unlimited{}
+	}
+	g := &Gateway{recorder: cfg.Recorder, healer: cfg.Healer, cashier: cfg.Cashier, redact: cfg.Redact, inFlight: cfg.InFlight, random: cfg.Random}
 	gen, err := build(s, nil)
 	if err != nil {
 		return nil, err
@@ -112,6 +118,9 @@ func (g *Gateway) serve(ctx context.Context, w http.ResponseWriter, r *Request, 
 	head, choice, refusal := g.choose(gen, codec, r)
 	rec.Asked, rec.Stream, rec.Profile = head.Model, head.Stream, choice.Profile
 	var ch *chain
+	if refusal == nil {
+		refusal = g.rates.take(r)
+	}
 	if refusal == nil {
 		if ch = gen.of(choice); embeds {
 			ch, refusal = ch.embedders()

@@ -507,7 +507,7 @@ func TestRow(t *testing.T) {
 		}
 		want := fmt.Sprintf(`{"ts":%q,"id":"req_0123456789abcdefghijklmn","wire":"anthropic","profile":"default","model":"claude-x","model_served":"model-of-second","provider":"second",`+
 			`"attempts":[{"provider":"first","class":"server","status":500,"ms":20,"error":"[redacted], it broke"},{"provider":"second","class":"ok","status":200,"ms":40,"ttft_ms":40}],`+
-			`"stream":true,"status":200,"outcome":"ok","ttft_ms":60,"ms":60,"tokens":{"input":11,"output":3},"finish":"end"}`, drey.FormatTime(r.At))
+			`"stream":true,"status":200,"outcome":"ok","ttft_ms":60,"ms":60,"tokens":{"input":11,"output":3},"cost_usd":0,"savings_usd":0,"finish":"end"}`, drey.FormatTime(r.At))
 		if string(line) != want {
 			t.Errorf("row\n got %s\nwant %s", line, want)
 		}

@@ -83,7 +83,7 @@ func (x *exchange) stays(ctx context.Context, t route.Try, err error) route.Even
 		}
 		return route.Failed{At: x.now, Provider: t.ID, Verdict: v, Rand: x.g.random()}
 	}
-	fields := []drey.Field{drey.F("provider", t.ID), drey.F("reason", no.Reason)}
+	fields := append([]drey.Field{drey.F("provider", t.ID), drey.F("reason", no.Reason)}, x.budgetFields(t.ID)...)
 	if !no.Until.IsZero() {
 		fields = append(fields, drey.F("until", drey.FormatTime(no.Until)))
 	}
@@ -110,6 +110,7 @@ func (x *exchange) settle(res result, took time.Duration) {
 		return
 	}
 	x.away = false
+	x.charge(res)
 	e := health.Ending{OK: res.ok, Latency: took, FirstToken: res.firstByte, Tokens: x.head.Tokens}
 	if v := res.verdict; !res.ok {
 		e.Class, e.Status, e.Counts, e.Park, e.RetryAfter = v.Class, v.Status, v.Counts, park(v), v.RetryAfter

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/dreyhq/drey/internal/route"
+	"github.com/dreyhq/drey/internal/spend"
 	"github.com/dreyhq/drey/internal/upstream"
 )
 
@@ -13,7 +14,8 @@ import (
 type lane struct {
 	p *Provider
 	*machine
-	up *upstream.Provider
+	up     *upstream.Provider
+	prices spend.Prices // of the provider's own model
 }
 
 // machine is what a lane has learned. Its own mutex guards it, since any
@@ -29,7 +31,7 @@ type machine struct {
 // newLane makes the way to a provider and takes over what was learned. The way
 // itself is kept where the settings are the same value, as after Learn.
 func newLane(p *Provider, last *lane) *lane {
-	l := &lane{p: p}
+	l := &lane{p: p, prices: pricesOf(p)}
 	if last != nil && last.p == p {
 		return last
 	}

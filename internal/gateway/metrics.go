@@ -46,6 +46,8 @@ var totals = map[string]total{
 	"drey_retries_total":     newTotal("drey_retries_total", "Attempts repeated at the same provider."),
 	"drey_tokens_total":      newTotal("drey_tokens_total", "Tokens of answered requests.", "provider", "kind"),
 	"drey_guard_total":       newTotal("drey_guard_total", "Requests in which a guard found something, by what it did.", "guard", "action"),
+	nameCost:                 newTotal(nameCost, "Money that attempts at providers came to, in USD.", "provider"),
+	nameSavings:              newTotal(nameSavings, "What tokens from a prompt cache would have cost more without it, in USD."),
 	"drey_streams_cut_total": newTotal("drey_streams_cut_total", "Streams that broke after their first content.", "provider"),
 }
 
@@ -147,6 +149,7 @@ func (m *Metrics) observe(r *Record) {
 			m.gap.WithLabelValues(string(a.Provider)).Observe(a.Gap.Seconds())
 		}
 	}
+	m.spent(r)
 	for _, s := range r.Skipped {
 		m.add(1, "drey_skips_total", string(s.Provider), s.Reason)
 	}
@@ -171,6 +174,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, t := range totals {
 		ch <- t.desc
 	}
+	ch <- descCacheHits
 }
 
 // Collect implements prometheus.Collector.
@@ -181,6 +185,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 		name, labels := splitSeries(series)
 		ch <- prometheus.MustNewConstMetric(totals[name].desc, prometheus.CounterValue, v, labels...)
 	}
+	m.cacheHits(ch)
 }
 
 func splitSeries(series string) (name string, labels []string) {

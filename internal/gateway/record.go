@@ -5,6 +5,7 @@ import (
 
 	"github.com/dreyhq/drey"
 	"github.com/dreyhq/drey/internal/guard"
+	"github.com/dreyhq/drey/internal/spend"
 	"github.com/dreyhq/drey/internal/wire"
 )
 
@@ -43,6 +44,8 @@ type Record struct {
 	Total     time.Duration // arrival to the last byte
 	Own       time.Duration // of Total, what was drey's own work: neither waiting for a provider nor for the caller
 	Usage     wire.Usage
+	Cost      spend.MicroUSD // of all attempts
+	Savings   spend.MicroUSD // what tokens from a cache would have cost more without it
 	Stop      wire.Stop
 	FellFrom  drey.ProviderID // the first provider that was passed over; "" if none was
 	FellFor   string          // why, one reason per provider passed over
@@ -60,6 +63,7 @@ type AttemptRecord struct {
 	Took      time.Duration
 	FirstByte time.Duration // to the first content; 0 if none came
 	Gap       time.Duration // mean time between contents; 0 if there were no two
+	Cost      spend.MicroUSD
 	Error     string
 }
 

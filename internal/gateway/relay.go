@@ -113,7 +113,9 @@ func (x *exchange) read(a *attempt, st *upstream.Stream, relay wire.Relay, take 
 			continue
 		}
 		if ends && done && !s.failing { // before the caller's last byte
-			x.settle(result{ok: true, firstByte: res.firstByte}, time.Since(a.start))
+			whole := res
+			whole.ok = true
+			x.settle(whole, time.Since(a.start))
 		}
 		if take(s) != nil {
 			return x.cancelled(res)

@@ -25,7 +25,8 @@ type Request struct {
 
 // Key is who calls. The zero value is anybody on a gateway without keys.
 type Key struct {
-	Name     string
-	Profiles []drey.ProfileID // which it may use; nil = all
-	Secret   string           // the credential that came with the request, for providers of key: caller
+	Name      string
+	Profiles  []drey.ProfileID // which it may use; nil = all
+	PerMinute int              // how many requests of it may come in a minute; 0 = any number
+	Secret    string           // the credential that came with the request, for providers of key: caller
 }

@@ -26,6 +26,8 @@ type row struct {
 	MS       float64         `json:"ms"`
 	Tokens   tokensRow       `json:"tokens"`
 	Guards   []guard.Trip    `json:"guards,omitempty"`
+	Cost     float64         `json:"cost_usd"`
+	Savings  float64         `json:"savings_usd"`
 	Finish   string          `json:"finish,omitempty"`
 	Error    string          `json:"error,omitempty"`
 }
@@ -37,6 +39,7 @@ type attemptRow struct {
 	MS        float64         `json:"ms"`
 	TTFT      float64         `json:"ttft_ms,omitempty"`
 	Committed bool            `json:"committed,omitempty"`
+	Cost      float64         `json:"cost_usd,omitempty"`
 	Error     string          `json:"error,omitempty"`
 }
 
@@ -60,12 +63,13 @@ func (r *Record) row() row {
 	out := row{
 		TS: drey.FormatTime(r.At), ID: r.ID, Wire: r.Wire, Profile: r.Profile, Key: r.Key, Asked: r.Asked, Served: r.Served,
 		Provider: r.Provider, Attempts: make([]attemptRow, 0, len(r.Attempts)), Stream: r.Stream, Status: r.Status,
-		Outcome: r.Outcome, TTFT: millis(r.FirstByte), MS: millis(r.Total), Tokens: tokens(r.Usage), Guards: r.Guards, Finish: r.Stop.String(), Error: r.Error,
+		Outcome: r.Outcome, TTFT: millis(r.FirstByte), MS: millis(r.Total), Tokens: tokens(r.Usage), Cost: r.Cost.USD(), Savings: r.Savings.USD(),
+		Guards: r.Guards, Finish: r.Stop.String(), Error: r.Error,
 	}
 	for _, a := range r.Attempts {
 		out.Attempts = append(out.Attempts, attemptRow{
 			Provider: a.Provider, Class: a.outcome(), Status: a.Status, MS: millis(a.Took), TTFT: millis(a.FirstByte),
-			Committed: a.Committed && !a.OK, Error: a.Error,
+			Committed: a.Committed && !a.OK, Cost: a.Cost.USD(), Error: a.Error,
 		})
 	}
 	for _, s := range r.Skipped {

@@ -6,6 +6,7 @@ import (
 	"github.com/dreyhq/drey"
 	"github.com/dreyhq/drey/internal/health"
 	"github.com/dreyhq/drey/internal/route"
+	"github.com/dreyhq/drey/internal/spend"
 	"github.com/dreyhq/drey/internal/upstream"
 	"github.com/dreyhq/drey/internal/wire"
 )
@@ -44,6 +45,7 @@ type Provider struct {
 	// limit, for its process, or for its backend to load; 0 = not at all.
 	QueueWait time.Duration
 	Extra     []wire.ExtraField
+	Cost      spend.Given // prices that the configuration names
 	Drop      []string
 }
 

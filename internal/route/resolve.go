@@ -52,8 +52,9 @@ type Ask struct {
 	// conversation, plus one; 0 = none.
 	Affinity int
 	// OverBudget reports whether an attempt at the member would exceed a
-	// budget; nil = no budget is in force.
-	OverBudget func(*Member) bool
+	// budget, and until when, zero if no time mends it; nil = no budget is in
+	// force.
+	OverBudget func(*Member) (until time.Time, over bool)
 }
 
 // Candidate is a provider that may be tried.
@@ -173,8 +174,11 @@ func leftOut(c *Chain, m *Member, l *Live, a *Ask) (Reason, time.Time) {
 		return ReasonRestarting, l.NextProbe
 	case l.parked(a.At): // 4, 5
 		return l.Parked, l.ParkedUntil
-	case a.OverBudget != nil && a.OverBudget(m): // 6
-		return ReasonBudget, time.Time{}
+	}
+	if a.OverBudget != nil { // 6
+		if until, over := a.OverBudget(m); over {
+			return ReasonBudget, until
+		}
 	}
 	return "", time.Time{}
 }

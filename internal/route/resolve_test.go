@@ -88,7 +88,9 @@ func TestResolve(t *testing.T) {
 		}, "| a:parked-rate-limit b:parked-quota c:parked-auth"},
 		{"parking is over", func(c *Chain, l []Live, a *Ask) { l[0].Parked, l[0].ParkedUntil = ReasonAuth, t0 }, "a b c |"},
 		{"cooling down", func(c *Chain, l []Live, a *Ask) { l[2].Parked, l[2].ParkedUntil = ReasonResource, later }, "a b | c:resource"},
-		{"over budget", func(c *Chain, l []Live, a *Ask) { a.OverBudget = func(m *Member) bool { return m.ID == "b" } }, "a c | b:budget"},
+		{"over budget", func(c *Chain, l []Live, a *Ask) {
+			a.OverBudget = func(m *Member) (time.Time, bool) { return time.Time{}, m.ID == "b" }
+		}, "a c | b:budget"},
 		{"lacks an ability", func(c *Chain, l []Live, a *Ask) {
 			c.Members[0].Can.Vision, c.Members[1].Can.Tools, a.Needs.Vision = No, No, true
 		}, "b c a(capability) |"},

@@ -238,7 +238,7 @@ func (s *Server) agentKey(v *visit) (gateway.Key, bool) {
 	}
 	k, ok, given := v.d.keyOf(v.r.Header)
 	if ok {
-		return gateway.Key{Name: k.Name, Profiles: k.Profiles}, true
+		return gateway.Key{Name: k.Name, Profiles: k.Profiles, PerMinute: k.PerMinute}, true
 	}
 	s.keyRefused(v.at, doorAgents, "", missingOr(given, "unknown"), v.id, v.r.RemoteAddr)
 	v.refuse(&gateway.Refusal{Case: route.CaseKey, Message: keyMessage(given)})

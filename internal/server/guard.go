@@ -19,6 +19,8 @@ type Key struct {
 	Secret   string
 	Profiles []drey.ProfileID // nil = all
 	Admin    bool             // may use the control API
+	// PerMinute is how many requests of it may come in a minute; 0 = any number.
+	PerMinute int
 }
 
 // guard decides who may come in. It is built once per configuration and

@@ -45,6 +45,7 @@ func (s *Server) routes(a huma.API) {
 	s.whyRoutes(a)
 	s.lifecycleRoutes(a)
 	s.operationRoutes(a)
+	s.budgetRoutes(a)
 	huma.Register(a, operation(http.MethodGet, "/requests", "requests", "Requests that have ended, newest first"), s.getRequests)
 	huma.Register(a, operation(http.MethodGet, "/requests/{id}", "request", "One request with its events"), s.getRequest)
 	huma.Register(a, operation(http.MethodGet, "/config", "config", "The configuration in force"), s.getConfig)

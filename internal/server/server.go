@@ -67,6 +67,7 @@ type Config struct {
 	Lifecycle Lifecycle
 	// Operations are asked and told about operations; nil = there are none.
 	Operations Operations
+	Budgets    Budgets // nil = nobody adds up what is spent
 	// Begin is called when work arrives that keeps the daemon awake (the
 	// lifecycle contract §6.1), and what it returns when that has ended: a model
 	// call, or a change through the control API. nil = nobody wants to know.

@@ -135,6 +135,9 @@ func (p Policy) limit(s Scope) Limit {
 	}
 }
 
+// Any reports whether there is a budget at all.
+func (p Policy) Any() bool { return len(p.scopes()) > 0 }
+
 // InForce reports whether some budget reaches over the payer's attempts. Only
 // then does an attempt have to wait for the journal.
 func (p Policy) InForce(payer Payer) bool {
