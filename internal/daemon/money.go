@@ -5,7 +5,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/dreyhq/drey"
 	"github.com/dreyhq/drey/internal/cashier"
 )
 
@@ -18,8 +17,8 @@ func (d *Daemon) unpriced(gen *generation) {
 	for i := range gen.settings.Providers {
 		p := &gen.settings.Providers[i]
 		if p.Unpriced() && reached(gen.file, gen.budgets, p.ID) {
-			d.emit(drey.Warn, "no-price", drey.F("provider", p.ID), drey.F("model", p.Model),
-				drey.F("hint", "its answers count as free, and no budget holds them; write cost.input and cost.output"))
+			d.log.Warn("no-price", "provider", p.ID, "model", p.Model,
+				"hint", "its answers count as free, and no budget holds them; write cost.input and cost.output")
 		}
 	}
 }
