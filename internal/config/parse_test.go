@@ -87,9 +87,10 @@ func TestParseWhole(t *testing.T) {
 		Store:          Store{URL: "postgres://drey@db.example/drey?sslmode=require"},
 		Journal:        Journal{Keep: 14 * 24 * 3600 * second},
 		Keys: []Key{
-			{Name: "ci", Secret: Secret{Env: "CI_KEY"}, Profiles: []drey.ProfileID{"plain"}},
+			{Name: "ci", Secret: Secret{Env: "CI_KEY"}, Profiles: []drey.ProfileID{"plain"}, Budget: &Budget{USDMonth: new(20.0)}, RequestsPerMinute: 30},
 			{Name: "me", Secret: Secret{File: "/etc/drey/me"}, Admin: true},
 		},
+		Budget:    &Budget{new(10.0), new(100.0)},
 		Logs:      Logs{Level: drey.Debug, AuditMaxMB: 5, RequestsMaxMB: 20, Keep: 9, Capture: "off", CaptureMaxMB: 256},
 		Telemetry: Telemetry{Sample: 1, MetricsListen: "127.0.0.1:9100"},
 	}

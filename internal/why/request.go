@@ -37,6 +37,8 @@ type requestRow struct {
 	MS       float64        `json:"ms"`
 	TTFT     float64        `json:"ttft_ms"`
 	Error    string         `json:"error"`
+	Cost     float64        `json:"cost_usd"`
+	Savings  float64        `json:"savings_usd"`
 	Tokens   struct {
 		Input  int `json:"input"`
 		Output int `json:"output"`
@@ -247,6 +249,8 @@ func (n *narrator) tell(ev drey.Event, later []drey.Event) {
 		n.say(ev.At, ev, "the answer of %s was empty", id)
 	case "chain-uniform-auth-failure":
 		n.say(ev.At, ev, "every provider refused its credential")
+	case "budget-reserved", "budget-settled", "budget-exceeded":
+		n.money(ev)
 	case "paid-gate-blocked":
 		n.say(ev.At, ev, "only providers that cost money were left, and allow_paid is off")
 	default:
@@ -270,6 +274,9 @@ func reasons(list string) string {
 func (n *narrator) skipped(ev drey.Event, id string) {
 	reason := text(ev, "reason")
 	said := word(skipped, reason)
+	if reason == "budget" {
+		said += overBudget(ev)
+	}
 	cause := drey.Event{}
 	if reason == "excluded" || reason == "restarting" {
 		for _, b := range n.before {
@@ -344,11 +351,11 @@ func (n *narrator) outcome() string {
 		if r.Tokens.Input+r.Tokens.Output > 0 {
 			said += fmt.Sprintf(", %d tokens in and %d out", r.Tokens.Input, r.Tokens.Output)
 		}
-		return said
+		return said + r.cost()
 	case "cancel":
-		return "the caller went away after " + took + "; that counts against nobody"
+		return "the caller went away after " + took + r.cost() + "; that counts against nobody"
 	case "failed_midstream":
-		return because(fmt.Sprintf("broke off after %s, and the caller was told in the stream", took), oneLine(r.Error))
+		return because(fmt.Sprintf("broke off after %s, and the caller was told in the stream%s", took, r.cost()), oneLine(r.Error))
 	case "refused":
 		how := fmt.Sprintf("with status %d", r.Status)
 		if r.Status == 200 {
