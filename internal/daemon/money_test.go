@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
@@ -259,7 +260,7 @@ func TestKillWithMoneyUnderWay(t *testing.T) {
 	if soak() {
 		rounds = 60
 	}
-	const limit = 1.0
+	const limit = 100.0
 	var owed atomic.Int64 // in micro-USD, by the provider's own count
 	var calls atomic.Int64
 	cloud := provider(t, func(n int, _ fake.Request) fake.Behaviour {
@@ -271,7 +272,7 @@ func TestKillWithMoneyUnderWay(t *testing.T) {
 	began := time.Now().UTC().Month()
 	for round := range rounds {
 		c := startChild(t, home)
-		served := spendUntilKilled(t, c, int64(20+10*round))
+		served := spendUntilKilled(t, c, 10+rand.Int64N(60))
 		c.gone()
 
 		c = startChild(t, home)

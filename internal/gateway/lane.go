@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dreyhq/drey/internal/route"
@@ -16,6 +17,8 @@ type lane struct {
 	*machine
 	up     *upstream.Provider
 	prices spend.Prices // of the provider's own model
+	// unpriced is set when it was told that callers name models without a price.
+	unpriced atomic.Bool
 }
 
 // machine is what a lane has learned. Its own mutex guards it, since any

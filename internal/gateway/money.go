@@ -84,9 +84,26 @@ func (x *exchange) prices(l *lane) spend.Prices {
 	if x.choice.Ours {
 		model = l.anyModel()
 	}
-	p, _ := spend.PricesOf(model, l.p.Cost)
+	p, known := spend.PricesOf(model, l.p.Cost)
+	if !known && x.g.cashier.InForce(x.payer(l)) {
+		x.unpriced(l)
+	}
 	return p
 }
+
+// unpriced tells, once for a provider and configuration, that a caller has named
+// a model that no budget holds. Which one is the caller's word, and in its row.
+func (x *exchange) unpriced(l *lane) {
+	if !l.unpriced.CompareAndSwap(false, true) {
+		return
+	}
+	x.emit(drey.Event{
+		Name: "no-price", Level: drey.Warn, Machine: "provider", ID: string(l.p.ID),
+		Fields: []drey.Field{drey.F("provider", l.p.ID), drey.F("hint", noPrice)},
+	})
+}
+
+const noPrice = "answers of a model that is not in the table of prices count as free, and no budget holds them; write cost.input and cost.output"
 
 // pricesOf are a provider's, as far as its settings tell. The built-in table is
 // for who sells: a server of one's own costs what the configuration says.

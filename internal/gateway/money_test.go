@@ -415,6 +415,40 @@ func TestRequestsPerMinute(t *testing.T) {
 	})
 }
 
+// A caller may name a model that is not in the table: that is told once.
+func TestAModelWithoutAPrice(t *testing.T) {
+	l := newLab(t, nil, scripted{id: "a", wire: drey.WireChat, script: hello("hi"), change: func(p *Provider) { p.Price, p.Model = drey.Paid, "" }})
+	c := l.withBudget(spend.Policy{}, desk{})
+	ask := func(model string) {
+		if a := l.ask(t.Context(), drey.WireChat, `{"model":"`+model+`","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}`); a.status != 200 {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+	}
+	told := func() int {
+		n := 0
+		for _, name := range l.emitted() {
+			if name == "no-price" {
+				n++
+			}
+		}
+		return n
+	}
+	ask("odd") // there is no budget, and nothing to warn of
+	c.Apply(perDay(1_000_000))
+	ask("gpt-5")
+	if n := told(); n != 0 {
+		t.Errorf("told %d times of a model with a price, or without a budget", n)
+	}
+	ask("odd")
+	ask("odder")
+	if n := told(); n != 1 {
+		t.Errorf("told %d times", n)
+	}
+	if l.last().Cost != 0 {
+		t.Errorf("it costs %s", l.last().Cost)
+	}
+}
+
 func TestUnpriced(t *testing.T) {
 	for _, tt := range []struct {
 		p    Provider

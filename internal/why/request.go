@@ -251,6 +251,8 @@ func (n *narrator) tell(ev drey.Event, later []drey.Event) {
 		n.say(ev.At, ev, "every provider refused its credential")
 	case "budget-reserved", "budget-settled", "budget-exceeded":
 		n.money(ev)
+	case "no-price":
+		n.say(ev.At, ev, "nobody knows what %s charges for this model, so it counts as free", id)
 	case "paid-gate-blocked":
 		n.say(ev.At, ev, "only providers that cost money were left, and allow_paid is off")
 	default:
