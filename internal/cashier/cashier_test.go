@@ -110,6 +110,13 @@ func TestWhoIsToldWhat(t *testing.T) {
 	if c.Check(asks(40)) != nil {
 		t.Error("40 are refused where 90 are left")
 	}
+	if c.Check(asks(91)) == nil {
+		t.Error("91 are let through where 90 are left")
+	}
+	after := open(t, j, b, perDay(100))
+	if after.Check(asks(91)) == nil {
+		t.Error("91 are let through after a restart")
+	}
 	if d := cmp.Diff([]string{"budget-exceeded"}, b.told); d != "" {
 		t.Errorf("the audit log (-want +got):\n%s", d)
 	}

@@ -186,9 +186,25 @@ type accountJSON struct {
 }
 
 type windowJSON struct {
-	Index int32    `json:"index"`
-	Spent MicroUSD `json:"spent_micro_usd"`
-	Told  bool     `json:"exceeded,omitempty"`
+	Index int32     `json:"index"`
+	Spent MicroUSD  `json:"spent_micro_usd"`
+	Told  *MicroUSD `json:"exceeded_limit_micro_usd,omitempty"` // window.told
+}
+
+func (w *window) json() windowJSON {
+	j := windowJSON{Index: w.index, Spent: w.spent}
+	if limit, ok := w.told.Value(); ok {
+		j.Told = &limit
+	}
+	return j
+}
+
+func (j windowJSON) window() window {
+	w := window{index: j.Index, spent: amount(j.Spent)}
+	if j.Told != nil {
+		w.told = CapAt(*j.Told)
+	}
+	return w
 }
 
 type openJSON struct {
@@ -208,8 +224,8 @@ func (m *Machine) MarshalJSON() ([]byte, error) {
 		w := &m.accounts[scope].windows
 		s.Accounts = append(s.Accounts, accountJSON{
 			Scope: scope,
-			Day:   windowJSON{w[Day].index, w[Day].spent, w[Day].told},
-			Month: windowJSON{w[Month].index, w[Month].spent, w[Month].told},
+			Day:   w[Day].json(),
+			Month: w[Month].json(),
 		})
 	}
 	for _, r := range m.inOrder() {
@@ -228,8 +244,8 @@ func (m *Machine) UnmarshalJSON(b []byte) error {
 	next := Machine{today: s.Today, last: s.Last}
 	for _, a := range s.Accounts {
 		next.account(a.Scope).windows = [periods]window{
-			Day:   {index: a.Day.Index, spent: amount(a.Day.Spent), told: a.Day.Told},
-			Month: {index: a.Month.Index, spent: amount(a.Month.Spent), told: a.Month.Told},
+			Day:   a.Day.window(),
+			Month: a.Month.window(),
 		}
 	}
 	for _, o := range s.Open {

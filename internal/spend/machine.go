@@ -44,7 +44,7 @@ type account struct{ windows [periods]window }
 // window is an account's sums of one day or month.
 type window struct {
 	index           int32 // see Date.index
-	told            bool  // that it is exceeded; until something is reserved in it again
+	told            Cap   // that had no room, and of which that was told; none = nothing was
 	spent, reserved MicroUSD
 }
 
@@ -101,9 +101,9 @@ type Refusal struct {
 	// Until is when the window ends, and there is room again at the latest;
 	// zero if the attempt is too dear for the budget at any time.
 	Until time.Time
-	// Rows of what is to be told, one for each budget that was not told of
-	// since something last passed; nil for most refusals. Nobody waits for
-	// their commit.
+	// Rows of what is to be told: once for each budget, window and limit, so
+	// that a limit which is changed is told of again; nil for most refusals.
+	// Nobody waits for their commit.
 	Rows []Row
 }
 
@@ -242,7 +242,7 @@ func (m *Machine) refuse(budgets *[4]budget, ask *Reserve) *Refusal {
 			if worst == nil || r.outlasts(worst) {
 				worst = r
 			}
-			if !w.told {
+			if w.told != b.limit.cap(p) {
 				rows = append(rows, Row{
 					Kind: RowExceeded, Meta: ask.Meta, Amount: want, Day: day,
 					Scope: b.scope, Period: p, Cap: limit,
@@ -298,7 +298,7 @@ func (m *Machine) apply(row *Row) {
 		for _, a := range r.accounts[:r.n] {
 			for p := range periods {
 				w := a.roll(p, r.day)
-				w.reserved, w.told = w.reserved.plus(r.amount), false
+				w.reserved = w.reserved.plus(r.amount)
 			}
 		}
 	case RowSettled:
@@ -329,7 +329,7 @@ func (m *Machine) apply(row *Row) {
 		delete(m.open, r.id)
 	case RowExceeded:
 		m.advance(row.Day)
-		m.account(row.Scope).roll(row.Period, row.Day).told = true
+		m.account(row.Scope).roll(row.Period, row.Day).told = CapAt(row.Cap)
 	}
 }
 

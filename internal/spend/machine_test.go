@@ -153,9 +153,14 @@ func TestExceededIsToldOnce(t *testing.T) {
 	}
 	w.settle(noon, held, 40, Complete)
 	w.must(noon, alice, 60, p)
-	if a, b := told(1), told(1); a != 1 || b != 0 {
-		t.Errorf("after something passed it is told %d and %d times", a, b)
+	if n := told(1); n != 0 {
+		t.Errorf("after something passed it is told again, %d times", n)
 	}
+	p = daily(99)
+	if a, b := told(1), told(1); a != 1 || b != 0 {
+		t.Errorf("of another limit it is told %d and %d times", a, b)
+	}
+	p = daily(100)
 	if r := w.m.Check(Reserve{Meta{At: noon.Add(12 * time.Hour)}, alice, 100}, p); r != nil {
 		t.Errorf("a new day: %v", r)
 	}
