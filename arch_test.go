@@ -20,6 +20,7 @@ const module = "github.com/dreyhq/drey"
 var floors = map[string]int{
 	"": 0, // the vocabulary
 
+	"internal/affinity":       1,
 	"internal/config":         1,
 	"internal/guard":          1,
 	"internal/health":         1,
@@ -77,7 +78,7 @@ var families = []string{"internal/wire", "internal/store", "internal/activation"
 
 // guests are the rooms that may read a family of their own floor, which does not
 // know them: the guards and repairs are rules about the wires' bytes.
-var guests = map[string]string{"internal/guard": "internal/wire", "internal/repair": "internal/wire", "internal/spend": "internal/wire"}
+var guests = map[string]string{"internal/affinity": "internal/wire", "internal/guard": "internal/wire", "internal/repair": "internal/wire", "internal/spend": "internal/wire"}
 
 // impure are the imports that have no place in a core. What they would give
 // comes in on the event instead: the time in At, randomness in Rand, bytes as

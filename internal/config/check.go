@@ -212,6 +212,7 @@ func (c *checker) profile(p *Profile) {
 	}
 	c.guards(p, path)
 	c.idleGuards(p, path)
+	c.drift(p.Drift, path+".drift")
 	seen := map[drey.ProviderID]bool{}
 	for i, pool := range p.Chain {
 		for j, name := range pool {

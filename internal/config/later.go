@@ -20,11 +20,3 @@ type RouterRule struct {
 	When    string         `yaml:"when,required" doc:"condition"`
 	Profile drey.ProfileID `yaml:"profile,required" doc:"the profile then"`
 }
-
-// Drift watches over the quality of answers.
-type Drift struct {
-	Action      string        `yaml:"action" default:"warn" enum:"off|warn|demote|reload" doc:"what is done"`
-	Window      int           `yaml:"window" default:"20" range:"4..200" doc:"answers looked at"`
-	Cooldown    drey.Duration `yaml:"cooldown" default:"5m" range:"10s..1h" doc:"how long a demotion lasts"`
-	Sensitivity string        `yaml:"sensitivity" default:"normal" enum:"low|normal|high" doc:"how soon"`
-}

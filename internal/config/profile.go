@@ -24,7 +24,7 @@ type Profile struct {
 	ToolLoop      ToolLoop         `yaml:"tool_loop" doc:"guard against repeated tool calls"`
 	ToolCap       ToolCap          `yaml:"tool_cap" doc:"guard against too many tool calls"`
 	ContextBudget ContextBudget    `yaml:"context_budget" doc:"guard of the context window"`
-	Drift         Drift            `yaml:"drift" built:"no" doc:"watch over the quality of answers"`
+	Drift         Drift            `yaml:"drift" doc:"watch over the quality of answers"`
 	Budget        *Budget          `yaml:"budget" doc:"what it may spend"`
 }
 

@@ -37,7 +37,7 @@ type Provider struct {
 	Filters            []string         `yaml:"filters" built:"no" enum:"strip_thinking|strip_stop_markers|strip_tool_call_xml|repair_byte_fallback" doc:"what is taken out of answers"`
 	Repair             *bool            `yaml:"repair" built:"no" doc:"mend tool calls that come as text; by default on the openai wire"`
 	Cost               Cost             `yaml:"cost" doc:"prices and budget"`
-	StripChangingLines string           `yaml:"strip_changing_lines" built:"no" default:"auto" enum:"auto|on|off" doc:"remove a first system line that differs per request"`
+	StripChangingLines string           `yaml:"strip_changing_lines" default:"auto" enum:"auto|on|off" doc:"remove a first line of the system text that differs per request and voids prompt caches; auto = unless the host is api.anthropic.com"`
 	Limits             Limits           `yaml:"limits" doc:"how much at once"`
 	Health             *HealthOverrides `yaml:"health" doc:"replaces parts of the top-level health"`
 	RestartCommand     Command          `yaml:"restart_command" doc:"mends the backend: a list of words, or a line that is split by shell quoting rules; run without a shell"`

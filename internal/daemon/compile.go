@@ -66,7 +66,7 @@ func (c *compiler) provider(p *config.Provider) (gateway.Provider, error) {
 		Cache: p.Capabilities.Cache.Or(false), ReasoningBack: p.Capabilities.ReasoningHistory.Or(false),
 		QueueWait:    p.Limits.QueueWait.D(),
 		MaxTokensKey: maxTokensKey(p), Responses: p.Responses, AppendSystem: p.AppendSystem, Drop: p.DropFields,
-		Cost: pricesGiven(&p.Cost),
+		Cost: pricesGiven(&p.Cost), StripLines: stripLines(p),
 	}
 	if p.Process != nil {
 		out.QueueWait = p.Process.QueueWait.D() // its limit is the process's queue
@@ -164,7 +164,7 @@ func profile(p *config.Profile) gateway.Profile {
 		EmptyAnswer: map[string]gateway.EmptyAction{"fallback": gateway.EmptyFallback, "warn": gateway.EmptyWarn, "off": gateway.EmptyOff}[p.EmptyAnswer],
 		Retry:       route.Policy{Retries: p.Retry.SameProvider.Or(route.Auto), Wait: p.Retry.Wait.D()},
 		RetryShare:  p.Retry.Budget, RetryFloor: p.Retry.Floor,
-		Action: healthAction(p), Adaptive: p.Adaptive, Guards: guards(p),
+		Action: healthAction(p), Adaptive: p.Adaptive, Guards: guards(p), Drift: drift(p.Drift),
 	}
 	for _, pool := range p.Chain {
 		out.Chain = append(out.Chain, pool)

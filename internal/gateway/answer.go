@@ -21,7 +21,7 @@ func (x *exchange) relay(a *attempt) wire.Relay {
 func (x *exchange) encoder(a *attempt) wire.Encoder {
 	return x.codec.NewEncoder(wire.EncoderOptions{
 		ID: x.answerID(), Model: x.head.Model, Created: x.req.At.Unix(),
-		WantUsage: x.head.WantUsage, InputTokens: x.head.Tokens, Signed: a.same,
+		WantUsage: x.head.WantUsage, InputTokens: a.tokens(x.head.Tokens), Signed: a.same,
 	})
 }
 
@@ -136,7 +136,7 @@ func (x *exchange) play(a *attempt, body []byte) result {
 func (x *exchange) deliver(a *attempt, res result, body []byte, empty bool) result {
 	send := func() error {
 		x.rec.FirstByte = time.Since(x.req.At)
-		return x.sink.json(200, a.explain(x.way(a.p.ID)), body)
+		return x.sink.json(200, x.headers(a, x.way(a.p.ID)), body)
 	}
 	res.ok = true
 	if empty {

@@ -62,16 +62,20 @@ func (x *exchange) try(ctx context.Context, l *lane) result {
 		l.mu.Lock()
 		prompt, output := l.prompt, l.output
 		l.mu.Unlock()
-		call.FirstToken = route.FirstToken(l.p.Price, prompt, x.head.Tokens)
+		call.FirstToken = route.FirstToken(l.p.Price, prompt, l.tokens(x.head.Tokens))
 		if !a.streamed {
 			call.FirstToken += route.Unstreamed(output, x.head.MaxTokens)
 		}
 	}
+	x.tap = x.listen(a)
 	asked := time.Now()
 	ans, err := l.up.Do(ctx, call)
 	x.waited += time.Since(asked)
 	if err != nil {
 		return x.cannotEmbed(x.failed(err))
+	}
+	if ans.Stream == nil {
+		x.tap.whole(a.codec, ans.JSON)
 	}
 	switch {
 	case ans.Stream != nil && x.head.Stream:
@@ -120,7 +124,7 @@ func (x *exchange) body(a *attempt) (*wire.Body, error) {
 	if a.same {
 		return x.codec.Rewrite(x.req.Body, wire.Edits{
 			Model: model, Extra: p.Extra, Drop: p.Drop, AppendSystem: system, MaxTokensKey: p.MaxTokensKey,
-			IncludeUsage: x.head.Stream,
+			IncludeUsage: x.head.Stream, StripLines: p.StripLines,
 		})
 	}
 	if x.decoded == nil {
@@ -135,7 +139,7 @@ func (x *exchange) body(a *attempt) (*wire.Body, error) {
 		Model: model, Price: p.Price, MaxTokensKey: p.MaxTokensKey, MaxOutputTokens: f.maxOutput,
 		Documents: f.can.Documents == route.Yes, Cache: p.Cache, JSONSchema: f.can.JSONSchema == route.Yes,
 		ReasoningHistory: p.ReasoningBack, OpenAIHost: openAIHost(p.URL), AppendSystem: system,
-		Stream: a.streamed, Extra: p.Extra, Drop: p.Drop,
+		Stream: a.streamed, StripLines: p.StripLines, Extra: p.Extra, Drop: p.Drop,
 	})
 	if err != nil {
 		return nil, err

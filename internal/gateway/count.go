@@ -41,6 +41,7 @@ func (g *Gateway) CountTokens(ctx context.Context, w http.ResponseWriter, r *Req
 	plan := route.Resolve(&c.Chain, gen.live(g.healer, c.ID, nil), route.Ask{At: time.Now(), CallerKey: r.Key.Secret != ""})
 	if len(plan.Candidates) > 0 {
 		l := c.lanes[plan.Candidates[0].Index]
+		n = l.tokens(n)
 		if counted, ok := g.countAt(ctx, l, codec, r); ok {
 			n, from = counted, l.p.ID
 		}
@@ -86,7 +87,7 @@ func (g *Gateway) countAt(ctx context.Context, l *lane, codec wire.Codec, r *Req
 	if n, ok := g.counts.get(key); ok {
 		return n, true
 	}
-	body, err := codec.Rewrite(r.Body, wire.Edits{Model: l.p.Model})
+	body, err := codec.Rewrite(r.Body, wire.Edits{Model: l.p.Model, StripLines: l.p.StripLines})
 	if err != nil {
 		return 0, false
 	}

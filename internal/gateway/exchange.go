@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/affinity"
 	"github.com/dreyhq/drey/internal/health"
 	"github.com/dreyhq/drey/internal/route"
 	"github.com/dreyhq/drey/internal/upstream"
@@ -38,6 +39,10 @@ type exchange struct {
 	away          bool                    // that has not ended yet
 	panic, queued bool                    // as in the plan
 
+	talk  affinity.Conversation // of a chain with pools
+	known []known               // who of them knows it
+	tap   *tap                  // of the attempt under way
+
 	decoded *wire.Request // made when the first provider of another wire is tried
 	noted   map[wire.Note]bool
 	untold  route.Verdict // of a provider to whom the request could not be told
@@ -62,12 +67,13 @@ func (x *exchange) run(ctx context.Context) {
 	defer time.AfterFunc(time.Until(deadline), func() { x.cut(upstream.ErrTotalTimeout) }).Stop()
 
 	var table [8]route.Live
-	plan := route.Resolve(&x.chain.Chain, x.gen.live(x.g.healer, x.chain.ID, table[:0]), route.Ask{
+	live := x.order(x.gen.live(x.g.healer, x.chain.ID, table[:0]))
+	plan := route.Resolve(&x.chain.Chain, live, route.Ask{
 		At: x.now, Tokens: x.head.Tokens, Needs: route.Needs(x.head.Needs), CallerKey: x.req.Key.Secret != "",
 		OverBudget: x.overBudget(),
 	})
 	x.preferRoom(&plan)
-	x.resolved(plan)
+	x.resolved(plan, live)
 	x.panic, x.queued = plan.Panic, plan.Queued
 	x.g.profiles.requested(x.chain.ID, x.now)
 
@@ -125,6 +131,7 @@ func (x *exchange) attempt(ctx context.Context, t route.Try) route.Event {
 		res.verdict = route.Classify(route.Evidence{Fault: route.EmptyAnswer, Text: "the answer is empty", At: x.now})
 	}
 	x.ended(l, res, took)
+	x.drifting(l, res)
 	if res.ok {
 		x.served(l, res)
 		return route.Served{Provider: t.ID}
@@ -175,7 +182,7 @@ func (x *exchange) commit(a *attempt, first []byte) error {
 	x.spoke()
 	way := x.way(a.p.ID)
 	x.rec.FirstByte = time.Since(x.req.At)
-	return x.sink.commit(a.explain(way), a.comment(way), first)
+	return x.sink.commit(x.headers(a, way), x.comment(a, way), first)
 }
 
 // way tells how the request got to the provider that served it; "" means that

@@ -28,12 +28,14 @@ func (x *exchange) emit(ev drey.Event) {
 }
 
 // resolved tells which way the request will go.
-func (x *exchange) resolved(p route.Plan) {
+func (x *exchange) resolved(p route.Plan, live []route.Live) {
 	order := make([]drey.ProviderID, len(p.Candidates))
 	for i, c := range p.Candidates {
 		order[i] = c.ID
 	}
-	x.event(drey.Debug, "route-resolved", drey.F("profile", x.chain.ID), drey.F("by", x.choice.By.String()), drey.F("providers", order))
+	x.event(drey.Debug, "route-resolved", append([]drey.Field{
+		drey.F("profile", x.chain.ID), drey.F("by", x.choice.By.String()), drey.F("providers", order),
+	}, x.pooling(p, live)...)...)
 	for _, s := range p.Skipped {
 		fields := []drey.Field{drey.F("provider", s.ID), drey.F("reason", s.Reason)}
 		if s.Reason == route.ReasonBudget {

@@ -49,6 +49,7 @@ type Gateway struct {
 	random   func() float64
 	gen      atomic.Pointer[generation]
 	profiles profileStates
+	talks    talks
 	counts   countCache
 	rates    rates
 	swap     sync.Mutex // one reload at a time
@@ -83,6 +84,7 @@ func (g *Gateway) Reload(s Settings) error {
 		return err
 	}
 	g.gen.Store(gen)
+	g.redrift(last, gen)
 	for _, l := range last.lanes {
 		l.up.Close() // idle connections only: requests under way keep theirs
 	}
@@ -148,6 +150,7 @@ func (g *Gateway) serve(ctx context.Context, w http.ResponseWriter, r *Request, 
 	x.conclude()
 	if rec.Outcome == OutcomeOK {
 		g.profiles.served(x.chain.ID)
+		x.remember()
 	}
 	g.recorder.Record(rec)
 	if x.aborted {

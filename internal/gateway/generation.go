@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/guard"
 	"github.com/dreyhq/drey/internal/health"
 	"github.com/dreyhq/drey/internal/route"
 )
@@ -26,7 +27,8 @@ type generation struct {
 type chain struct {
 	route.Chain
 	*Profile
-	lanes []*lane // by index in Chain.Members
+	lanes []*lane   // by index in Chain.Members
+	drift []watched // by the same; nil if the profile does not watch
 }
 
 // build compiles settings. Lanes of the last generation whose provider is the
@@ -64,6 +66,7 @@ func build(s Settings, last *generation) (*generation, error) {
 				c.add(g.lanes[slot], slot, pool)
 			}
 		}
+		c.drift, c.DemoteDrift = c.watchers(last), p.Drift.Action == guard.DriftDemote
 		if g.chains[p.ID] != nil {
 			return nil, fmt.Errorf("profile %q is there twice", p.ID)
 		}
@@ -106,6 +109,7 @@ func (g *generation) of(c route.Choice) *chain {
 	for slot, l := range g.lanes {
 		if l.p.ID == c.Provider {
 			one.add(l, slot, 0)
+			one.drift = base.alone(l)
 		}
 	}
 	return one

@@ -24,9 +24,10 @@ type lane struct {
 // machine is what a lane has learned. Its own mutex guards it, since any
 // request may teach it.
 type machine struct {
-	mu      sync.Mutex
-	prompt  route.Rate // to the first content, per token of the prompt
-	output  route.Rate // from there to the end, per token of the answer
+	mu     sync.Mutex
+	prompt route.Rate // to the first content, per token of the prompt
+	output route.Rate // from there to the end, per token of the answer
+	counting
 	learned upstream.Learned
 	asked   bool // learned is the server's last word
 }
@@ -47,11 +48,13 @@ func newLane(p *Provider, last *lane) *lane {
 	return l
 }
 
-// learn takes in how fast an answer was.
+// learn takes in how fast an answer was, and how its prompt of so many tokens,
+// by the estimate, was counted.
 func (l *lane) learn(res result, took time.Duration, tokens int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.prompt = l.prompt.Observe(res.firstByte, tokens)
+	l.prompt = l.prompt.Observe(res.firstByte, l.tokens(tokens))
+	l.counting.learn(tokens, res.usage)
 	if res.usage != nil && res.streamed {
 		l.output = l.output.Observe(took-res.firstByte, res.usage.Output)
 	}

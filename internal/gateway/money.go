@@ -136,7 +136,7 @@ func (x *exchange) ask(l *lane, prices spend.Prices, at time.Time) spend.Reserve
 		output = cmp.Or(x.head.MaxTokens, l.facts().maxOutput) * x.answersAsked()
 	}
 	return spend.Reserve{
-		Meta: spend.Meta{At: at, RequestID: x.req.ID}, Payer: x.payer(l), Amount: prices.Reservation(x.tokensFor(l), output),
+		Meta: spend.Meta{At: at, RequestID: x.req.ID}, Payer: x.payer(l), Amount: prices.Reservation(l.tokens(x.head.Tokens), output),
 	}
 }
 
@@ -254,7 +254,7 @@ func (x *exchange) used(end spend.Ending, l *lane, res result) wire.Usage {
 	if u := res.usage; u != nil && *u != (wire.Usage{}) {
 		m.Report(u)
 	}
-	u := m.Usage(end, x.tokensFor(l), res.contents)
+	u := m.Usage(end, l.tokens(x.head.Tokens), res.contents)
 	if end == spend.Complete && u.Output == 0 && res.contents > 0 && !x.embeds {
 		u.Output, u.Estimated = res.contents, true // it told of the prompt alone
 	}

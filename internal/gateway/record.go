@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"slices"
 	"time"
 
 	"github.com/dreyhq/drey"
@@ -51,6 +52,13 @@ type Record struct {
 	FellFor   string          // why, one reason per provider passed over
 	Error     string          // one redacted line; "" if it ended well
 	Events    []drey.Event
+}
+
+// tripped notes a guard that found something, once.
+func (r *Record) tripped(t guard.Trip) {
+	if !slices.Contains(r.Guards, t) {
+		r.Guards = append(r.Guards, t)
+	}
 }
 
 // AttemptRecord is one try at one provider.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/guard"
 	"github.com/dreyhq/drey/internal/health"
 	"github.com/dreyhq/drey/internal/route"
 	"github.com/dreyhq/drey/internal/spend"
@@ -47,6 +48,9 @@ type Provider struct {
 	Extra     []wire.ExtraField
 	Cost      spend.Given // prices that the configuration names
 	Drop      []string
+	// StripLines takes a first line of the system text out of requests that
+	// agents change each time.
+	StripLines bool
 }
 
 // Profile is one profile of a generation.
@@ -57,7 +61,8 @@ type Profile struct {
 	Adaptive      bool                // order by demerits within a price class
 	ThinkingOrder bool
 	EmptyAnswer   EmptyAction
-	AppendSystem  *string // replaces the providers'; "" clears it; nil leaves it
+	Drift         guard.DriftPolicy // without Profile and Provider
+	AppendSystem  *string           // replaces the providers'; "" clears it; nil leaves it
 	Timeouts      Timeouts
 	Retry         route.Policy
 	RetryShare    float64 // of the profile's requests that may be retries at the same provider

@@ -1,8 +1,6 @@
 package gateway
 
 import (
-	"bytes"
-	"net/http"
 	"slices"
 	"time"
 
@@ -23,15 +21,12 @@ type tight struct {
 	told []drey.ProviderID // of whom it was told how full their windows are
 }
 
-// tokensFor is the estimate of the prompt as a provider counts.
-func (x *exchange) tokensFor(*lane) int { return x.head.Tokens }
-
 // fit is how the request fits the window of a provider. A caller that does not
 // say how long an answer may be reserves nothing for it: many windows of local
 // models are no larger than what would have to be assumed.
 func (x *exchange) fit(l *lane, window int) guard.Fit {
 	f := guard.Fit{Estimate: x.head.Tokens, MaxTokens: x.head.MaxTokens, Window: window}
-	if n := x.tokensFor(l); n != f.Estimate && f.Estimate > 0 {
+	if n := l.tokens(x.head.Tokens); n != f.Estimate && f.Estimate > 0 {
 		f.Factor.Ratio = float64(n) / float64(f.Estimate)
 	}
 	return f
@@ -122,26 +117,5 @@ func (x *exchange) tightEvent(ev drey.Event) {
 
 // trip notes for the row what the budget did.
 func (x *exchange) trip(did guard.BudgetAction) {
-	if t := (guard.Trip{Guard: guard.GuardContext, Action: did.String()}); !slices.Contains(x.rec.Guards, t) {
-		x.rec.Guards = append(x.rec.Guards, t)
-	}
-}
-
-// explain is the explanation of an answer's way in headers, with what this
-// attempt adds to it.
-func (a *attempt) explain(e route.Explanation) http.Header {
-	h := explain(e)
-	if a.context != "" {
-		h["X-Drey-Context-Budget"] = []string{a.context}
-	}
-	return h
-}
-
-// comment is the same in a stream whose headers have gone out.
-func (a *attempt) comment(e route.Explanation) []byte {
-	c := e.Comment()
-	if a.context == "" {
-		return c
-	}
-	return append(append(bytes.TrimRight(c, "\n"), " context_budget="+a.context...), "\n\n"...)
+	x.rec.tripped(guard.Trip{Guard: guard.GuardContext, Action: did.String()})
 }

@@ -156,7 +156,7 @@ func StepDrift(d Drift, ev DriftEvent, p DriftPolicy) (Drift, []DriftEffect) {
 	switch { // 5
 	case level > d.Level:
 		out = append(out, Emit{driftEvent(p, at, "drift-detected", drey.Warn,
-			drey.F("level", level.String()), drey.F("signs", signs), drey.F("answers", len(window)), drey.F("action", p.Action.String()))})
+			drey.F("drift", level.String()), drey.F("signs", signs), drey.F("answers", len(window)), drey.F("action", p.Action.String()))})
 	case level == Steady && d.Level > Steady:
 		out = append(out, recovered(p, at))
 	}

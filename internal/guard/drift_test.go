@@ -151,17 +151,17 @@ func TestDriftStories(t *testing.T) {
 	}{
 		{"all is well", guard.DriftWarn, goods, ""},
 		{"one mild sign is mild", guard.DriftWarn, slices.Repeat([]guard.Sample{odd}, 6),
-			"drift-detected profile=p provider=lab level=mild signs=[odd_stop] answers=6 action=warn"},
+			"drift-detected profile=p provider=lab drift=mild signs=[odd_stop] answers=6 action=warn"},
 		{"two mild signs are severe", guard.DriftWarn, slices.Repeat([]guard.Sample{{Length: 100, Odd: true, Tools: true}}, 6),
-			"drift-detected profile=p provider=lab level=severe signs=[no_calls odd_stop] answers=6 action=warn"},
+			"drift-detected profile=p provider=lab drift=severe signs=[no_calls odd_stop] answers=6 action=warn"},
 		{"a rise is told again, and the return", guard.DriftWarn, slices.Concat(goods[:6], slices.Repeat([]guard.Sample{{Length: 100, Odd: true}}, 6), slices.Repeat([]guard.Sample{{Failed: true}}, 6), goods, goods),
-			"drift-detected profile=p provider=lab level=mild signs=[odd_stop] answers=11 action=warn\n" +
-				"drift-detected profile=p provider=lab level=severe signs=[odd_stop errors] answers=17 action=warn\n" +
+			"drift-detected profile=p provider=lab drift=mild signs=[odd_stop] answers=11 action=warn\n" +
+				"drift-detected profile=p provider=lab drift=severe signs=[odd_stop errors] answers=17 action=warn\n" +
 				"drift-recovered profile=p provider=lab"},
 		{"severe demotes, once", guard.DriftDemote, slices.Concat(goods[:10], empties),
-			"drift-detected profile=p provider=lab level=severe signs=[empty] answers=15 action=demote\ndemote until 12:05:14"},
+			"drift-detected profile=p provider=lab drift=severe signs=[empty] answers=15 action=demote\ndemote until 12:05:14"},
 		{"mild does not", guard.DriftDemote, slices.Repeat([]guard.Sample{odd}, 9),
-			"drift-detected profile=p provider=lab level=mild signs=[odd_stop] answers=6 action=demote"},
+			"drift-detected profile=p provider=lab drift=mild signs=[odd_stop] answers=6 action=demote"},
 		{"off", guard.DriftOff, empties, ""},
 	}
 	for _, tt := range tests {

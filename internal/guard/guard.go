@@ -41,7 +41,7 @@ type Verdict struct {
 // as the request's row and the metrics tell it.
 type Trip struct {
 	Guard  string `json:"guard"`
-	Action string `json:"action"` // warn, inject, break, trim or route
+	Action string `json:"action"` // warn, inject, break, trim, route or demote
 }
 
 // The guards' names in rows and metrics.
@@ -49,6 +49,7 @@ const (
 	GuardCap     = "tool_cap"
 	GuardLoop    = "tool_loop"
 	GuardContext = "context_budget"
+	GuardDrift   = "drift"
 )
 
 // Inspect looks at the tool calls of a request. The cap comes first; a request

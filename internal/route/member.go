@@ -93,8 +93,9 @@ const (
 	Withdrawn         // by the operator: out of all chains
 )
 
-// Live is one provider's state as its owners published it. The zero value is a
-// healthy idle provider.
+// Live is one provider's state as its owners published it, and what it is to
+// this request. The zero value is a healthy idle provider that never saw the
+// conversation.
 type Live struct {
 	Health Health
 	// Trial says that the next request that would have used the excluded
@@ -119,6 +120,11 @@ type Live struct {
 	// failure for want of memory; "" = it is not.
 	Parked      Reason
 	ParkedUntil time.Time
+	// Affine says that of its pool the provider served this conversation last.
+	Affine bool
+	// Tokens is the estimate of the prompt as this provider counts; 0 = as Ask
+	// has it.
+	Tokens int
 }
 
 // parked reports whether the provider is left alone at that time.

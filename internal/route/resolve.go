@@ -1,6 +1,7 @@
 package route
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/dreyhq/drey"
@@ -48,9 +49,6 @@ type Ask struct {
 	Tokens    int // the estimate of the prompt
 	Needs     Needs
 	CallerKey bool // the caller sent a credential that may be passed on
-	// Affinity is the slot of the provider that last served this
-	// conversation, plus one; 0 = none.
-	Affinity int
 	// OverBudget reports whether an attempt at the member would exceed a
 	// budget, and until when, zero if no time mends it; nil = no budget is in
 	// force.
@@ -129,7 +127,7 @@ func Resolve(c *Chain, live []Live, a Ask) Plan {
 		moved = moved || cand.Moved != ""
 		p.Candidates = append(p.Candidates, cand)
 	}
-	p.dropSmallWindows(c, a.Tokens) // 8
+	p.dropSmallWindows(c, live, a.Tokens) // 8
 	if len(p.Candidates) == 0 {
 		switch {
 		case healthLeft && panicAt >= 0:
@@ -151,7 +149,7 @@ func Resolve(c *Chain, live []Live, a Ask) Plan {
 	if moved {
 		p.moveBack(c, live, a.Needs) // 3, 7, 10
 	}
-	p.orderPools(c, live, &a) // 11
+	p.orderPools(c, live) // 11
 	p.forgetIdleMoves()
 	return p
 }
@@ -224,19 +222,20 @@ func back(c *Chain, m *Member, l *Live, n Needs) Reason {
 // dropSmallWindows leaves out windows that are smaller than the estimate where
 // a larger one is left. The largest stays whatever the estimate says: it is an
 // estimate.
-func (p *Plan) dropSmallWindows(c *Chain, tokens int) {
+func (p *Plan) dropSmallWindows(c *Chain, live []Live, estimate int) {
+	tokens := func(k *Candidate) int { return cmp.Or(live[c.Members[k.Index].Slot].Tokens, estimate) }
 	largest, small := 0, false
 	for i := range p.Candidates {
 		w := window(p.Candidates[i].Context)
 		largest = max(largest, w)
-		small = small || w < tokens
+		small = small || w < tokens(&p.Candidates[i])
 	}
 	if !small {
 		return
 	}
 	kept := p.Candidates[:0]
 	for _, cand := range p.Candidates {
-		if w := window(cand.Context); w < tokens && w < largest {
+		if w := window(cand.Context); w < tokens(&cand) && w < largest {
 			p.skip(Skip{cand.ID, cand.Index, ReasonContext, time.Time{}})
 			continue
 		}
@@ -310,14 +309,14 @@ func (p *Plan) adapt(c *Chain, live []Live) {
 // orderPools sorts each run of equals: the one that served the conversation
 // last, unless it is full or not well; those that are well before those that
 // are degraded; the fewest answers under way.
-func (p *Plan) orderPools(c *Chain, live []Live, a *Ask) {
+func (p *Plan) orderPools(c *Chain, live []Live) {
 	p.stable(func(x, y *Candidate) bool {
 		mx, my := &c.Members[x.Index], &c.Members[y.Index]
 		if mx.Pool == 0 || mx.Pool != my.Pool || !equals(x.Moved, y.Moved) {
 			return false
 		}
 		lx, ly := &live[mx.Slot], &live[my.Slot]
-		if fx, fy := a.follows(mx, lx), a.follows(my, ly); fx != fy {
+		if fx, fy := lx.follows(), ly.follows(); fx != fy {
 			return fx
 		}
 		if (lx.Health == Healthy) != (ly.Health == Healthy) {
@@ -336,8 +335,8 @@ func equals(x, y Reason) bool {
 
 // follows reports whether the affinity points at the provider and is worth
 // following.
-func (a *Ask) follows(m *Member, l *Live) bool {
-	return a.Affinity == m.Slot+1 && l.Health == Healthy && !l.Busy && !l.Ramping
+func (l *Live) follows() bool {
+	return l.Affine && l.Health == Healthy && !l.Busy && !l.Ramping
 }
 
 // stable is an insertion sort: chains are short, and it allocates nothing.

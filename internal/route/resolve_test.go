@@ -108,6 +108,11 @@ func TestResolve(t *testing.T) {
 			c.Members[0].Can.Tools, a.Needs.Tools, c.Action, l[1].Health, l[2].Health = No, true, Demote, Unhealthy, Unhealthy
 		}, "b c a(capability) |"},
 		{"small window", func(c *Chain, l []Live, a *Ask) { c.Members[0].Context, a.Tokens = 8000, 9000 }, "b c | a:context-window"},
+		{"small window by its own count", func(c *Chain, l []Live, a *Ask) {
+			c.Members[0].Context, c.Members[1].Context, a.Tokens = 8000, 8000, 7000
+			l[0].Tokens, l[1].Tokens = 9000, 7500
+		}, "b c | a:context-window"},
+		{"its own count is smaller", func(c *Chain, l []Live, a *Ask) { c.Members[0].Context, a.Tokens, l[0].Tokens = 8000, 9000, 7000 }, "a b c |"},
 		{"the largest stays", func(c *Chain, l []Live, a *Ask) { c.Members[0].Context, a.Tokens = 200000, 300000 }, "a | b:context-window c:context-window"},
 		{"all equal and too small", func(c *Chain, l []Live, a *Ask) { a.Tokens = 300000 }, "a b c |"},
 		{"the larger one is out", func(c *Chain, l []Live, a *Ask) {
@@ -128,19 +133,33 @@ func TestResolve(t *testing.T) {
 			c.DemoteDrift, l[0].Drifted = true, true
 			c.Members[1].Can.Tools, a.Needs.Tools = No, true
 		}, "c b(capability) a(drift) |"},
+		{"drift where the profile does not demote", func(c *Chain, l []Live, a *Ask) { l[0].Drifted = true }, "a b c |"},
+		{"all drifted: the order stays", func(c *Chain, l []Live, a *Ask) {
+			for i := range l {
+				l[i].Drifted = true
+			}
+			c.DemoteDrift = true
+		}, "a b c |"},
+		{"drift weighs more than affinity", func(c *Chain, l []Live, a *Ask) {
+			c.Members[0].Pool, c.Members[1].Pool, c.DemoteDrift = 1, 1, true
+			l[0].Drifted, l[0].Affine = true, true
+		}, "b c a(drift) |"},
 		{"pool: fewest in flight", func(c *Chain, l []Live, a *Ask) {
 			c.Members[0].Pool, c.Members[1].Pool, l[0].InFlight, l[2].InFlight = 1, 1, 3, 0
 		}, "b a c |"},
 		{"pool: affinity first", func(c *Chain, l []Live, a *Ask) {
-			c.Members[0].Pool, c.Members[1].Pool, l[1].InFlight, a.Affinity = 1, 1, 3, 2
+			c.Members[0].Pool, c.Members[1].Pool, l[1].InFlight, l[1].Affine = 1, 1, 3, true
 		}, "b a c |"},
 		{"pool: affinity to a full one", func(c *Chain, l []Live, a *Ask) {
-			c.Members[0].Pool, c.Members[1].Pool, l[1].InFlight, a.Affinity, l[1].Busy = 1, 1, 3, 2, true
+			c.Members[0].Pool, c.Members[1].Pool, l[1].InFlight, l[1].Affine, l[1].Busy = 1, 1, 3, true, true
 		}, "a b c |"},
 		{"pool: degraded last", func(c *Chain, l []Live, a *Ask) {
-			c.Members[0].Pool, c.Members[1].Pool, l[1].InFlight, l[0].Health, a.Affinity = 1, 1, 3, Degraded, 1
+			c.Members[0].Pool, c.Members[1].Pool, l[1].InFlight, l[0].Health, l[0].Affine = 1, 1, 3, Degraded, true
 		}, "b a c |"},
-		{"no affinity outside a pool", func(c *Chain, l []Live, a *Ask) { a.Affinity = 3 }, "a b c |"},
+		{"pool: affinity to one that is brought back slowly", func(c *Chain, l []Live, a *Ask) {
+			c.Members[0].Pool, c.Members[1].Pool, l[1].InFlight, l[1].Affine, l[1].Ramping = 1, 1, 3, true, true
+		}, "a b c |"},
+		{"no affinity outside a pool", func(c *Chain, l []Live, a *Ask) { l[2].Affine = true }, "a b c |"},
 		{"degraded outside a pool", func(c *Chain, l []Live, a *Ask) { l[0].Health = Degraded }, "a b c |"},
 		{"panic: the soonest probe", func(c *Chain, l []Live, a *Ask) {
 			for i := range l {
@@ -183,6 +202,22 @@ func TestResolve(t *testing.T) {
 	}
 }
 
+// TestEachPoolHasItsAffinity: two pools of one chain know the conversation each.
+func TestEachPoolHasItsAffinity(t *testing.T) {
+	c, l := chainOf(4)
+	for i := range c.Members {
+		c.Members[i].Pool = 1 + i/2
+	}
+	l[1].Affine, l[3].Affine = true, true
+	var got []drey.ProviderID
+	for _, k := range Resolve(c, l, Ask{At: t0}).Candidates {
+		got = append(got, k.ID)
+	}
+	if want := []drey.ProviderID{"b", "a", "d", "c"}; !slices.Equal(got, want) {
+		t.Errorf("the order is %v, want %v", got, want)
+	}
+}
+
 // TestResolveLosesNobody: each member is a candidate or skipped, once, and two
 // calls agree.
 func TestResolveLosesNobody(t *testing.T) {
@@ -192,7 +227,9 @@ func TestResolveLosesNobody(t *testing.T) {
 		c.Action = HealthAction(rapid.IntRange(0, 3).Draw(t, "action"))
 		c.Adaptive, c.DemoteDrift, c.AllowPaid = rapid.Bool().Draw(t, "adaptive"), rapid.Bool().Draw(t, "drift"), rapid.Bool().Draw(t, "paid")
 		a := Ask{At: t0, Tokens: rapid.IntRange(0, 3).Draw(t, "tokens"), Needs: Needs{Tools: rapid.Bool().Draw(t, "tools"), Thinking: rapid.Bool().Draw(t, "thinking")}}
-		a.Affinity = rapid.IntRange(0, n).Draw(t, "affinity")
+		for i := range l {
+			l[i].Affine = rapid.Bool().Draw(t, "affine")
+		}
 		for i := range n {
 			m, s := &c.Members[i], &l[i]
 			m.Context, m.Price = rapid.IntRange(0, 3).Draw(t, "context"), drey.Price(rapid.IntRange(0, 2).Draw(t, "price"))

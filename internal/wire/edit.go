@@ -255,6 +255,20 @@ func (e *Editor) add(key string, value []byte) {
 	e.added = append(e.added, value...)
 }
 
+// FirstItem returns the bytes of the first value of a list, nil if there is
+// none. The rest of the list is not read.
+func FirstItem(list []byte) []byte {
+	s := scan.New(list)
+	if s.Kind() != scan.Array {
+		return nil
+	}
+	s = scan.New(list[s.Offset()+1:])
+	if s.Kind() == scan.None {
+		return nil
+	}
+	return s.Raw()
+}
+
 // ChangingLine returns the length of text's first line, with its end, if that
 // line is one that agents change with every request or build, like
 // "x-anthropic-billing-header: cc_version=…"; else 0. Such a line voids the

@@ -71,6 +71,9 @@ func editSystem(e *wire.Editor, x wire.Edits) {
 }
 
 func editSystemBlocks(e *wire.Editor, m *wire.Member, x wire.Edits) {
+	if x.AppendSystem == "" && !bytes.Contains(wire.FirstItem(m.Value), []byte(`"x-`)) {
+		return // nothing to strip: what may be long is not read
+	}
 	s := scan.New(m.Value)
 	var spans [][2]int
 	for range s.Items() {

@@ -94,6 +94,9 @@ func editSystem(e *wire.Editor, body []byte, x wire.Edits) {
 	if s.Kind() != scan.Array {
 		return
 	}
+	if x.AppendSystem == "" && !changes(m.Value) {
+		return
+	}
 	open := m.At + s.Offset() + 1
 	var spans [][2]int
 	var leading []place
@@ -128,6 +131,27 @@ func editSystem(e *wire.Editor, body []byte, x wire.Edits) {
 	if len(line) > 0 {
 		appendLine(e, leading[len(leading)-1], line)
 	}
+}
+
+// changes reports whether the first of the messages is a system's that begins
+// with a changing line: most are not, and then a long conversation need not be
+// read for it.
+func changes(messages []byte) bool {
+	first := wire.FirstItem(messages)
+	s := scan.New(first)
+	p, ok := systemPlace(&s, 0)
+	if !ok {
+		return false
+	}
+	text := p.quoted
+	if len(p.texts) > 0 {
+		text = first[p.texts[0][0]:p.texts[0][1]]
+	}
+	if len(text) < 2 {
+		return false
+	}
+	n, _ := wire.ChangingLineQuoted(text)
+	return n > 0
 }
 
 // systemPlace reads a message and says where its text stands; ok is false if it
