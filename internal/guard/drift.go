@@ -153,15 +153,21 @@ func StepDrift(d Drift, ev DriftEvent, p DriftPolicy) (Drift, []DriftEffect) {
 	}
 	window := latest(d.Answers, p.Window)
 	level, signs := judge(window, p.Sensitivity)
+	demote := level == Severe && p.Action == DriftDemote
 	switch { // 5
 	case level > d.Level:
-		out = append(out, Emit{driftEvent(p, at, "drift-detected", drey.Warn,
-			drey.F("drift", level.String()), drey.F("signs", signs), drey.F("answers", len(window)), drey.F("action", p.Action.String()))})
+		fields := []drey.Field{
+			drey.F("drift", level.String()), drey.F("signs", signs), drey.F("answers", len(window)), drey.F("action", p.Action.String()),
+		}
+		if demote {
+			fields = append(fields, drey.F("until", drey.FormatTime(at.Add(p.Cooldown))))
+		}
+		out = append(out, Emit{driftEvent(p, at, "drift-detected", drey.Warn, fields...)})
 	case level == Steady && d.Level > Steady:
 		out = append(out, recovered(p, at))
 	}
 	d.Level = level
-	if level == Severe && p.Action == DriftDemote { // 6
+	if demote { // 6
 		d.Until = at.Add(p.Cooldown)
 		out = append(out, Demote{d.Until})
 	}

@@ -159,7 +159,7 @@ func TestDriftStories(t *testing.T) {
 				"drift-detected profile=p provider=lab drift=severe signs=[odd_stop errors] answers=17 action=warn\n" +
 				"drift-recovered profile=p provider=lab"},
 		{"severe demotes, once", guard.DriftDemote, slices.Concat(goods[:10], empties),
-			"drift-detected profile=p provider=lab drift=severe signs=[empty] answers=15 action=demote\ndemote until 12:05:14"},
+			"drift-detected profile=p provider=lab drift=severe signs=[empty] answers=15 action=demote until=2026-11-22T12:05:14.000000+00:00\ndemote until 12:05:14"},
 		{"mild does not", guard.DriftDemote, slices.Repeat([]guard.Sample{odd}, 9),
 			"drift-detected profile=p provider=lab drift=mild signs=[odd_stop] answers=6 action=demote"},
 		{"off", guard.DriftOff, empties, ""},

@@ -176,6 +176,10 @@ func (t *teller) tell(ev drey.Event) {
 		t.say(ev, "%s", because("ran out of memory", text(ev, "error")))
 	case "chain-panic-trial":
 		t.say(ev, "got %s as a trial, since nothing else in the chain was left%s", some(t.causes.request(ev)), t.cameTo(ev))
+	case "drift-detected":
+		t.say(ev, "%s", worse(ev, "its"))
+	case "drift-recovered":
+		t.say(ev, "back in its place in profile %s: its answers are no longer worse, or its cool-down is over", text(ev, "profile"))
 	case "probe-model-drift":
 		t.say(ev, "answers as model %s, and is configured as %s", text(ev, "observed_model"), text(ev, "configured_model"))
 	case "health-state-dropped":

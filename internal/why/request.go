@@ -173,7 +173,7 @@ func (n *narrator) arrived(events []drey.Event) {
 		}
 		way := "no provider of it could be tried"
 		if ids := names(ev, "providers"); len(ids) > 0 {
-			way = "to be tried in this order: " + strings.Join(ids, ", ")
+			way = "to be tried in this order: " + strings.Join(ids, ", ") + pooled(ev)
 		}
 		n.say(ev.At, ev, "profile %s, %s; %s", text(ev, "profile"), word(chosenBy, text(ev, "by")), way)
 		return
@@ -247,6 +247,10 @@ func (n *narrator) tell(ev drey.Event, later []drey.Event) {
 		n.say(ev.At, ev, "%s ran out of memory", id)
 	case "empty-answer":
 		n.say(ev.At, ev, "the answer of %s was empty", id)
+	case "drift-detected":
+		n.say(ev.At, ev, "%s", worse(ev, id+"'s"))
+	case "drift-recovered":
+		n.say(ev.At, ev, "%s is back in its place: its answers are no longer worse, or its cool-down is over", id)
 	case "chain-uniform-auth-failure":
 		n.say(ev.At, ev, "every provider refused its credential")
 	case "budget-reserved", "budget-settled", "budget-exceeded":
