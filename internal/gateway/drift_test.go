@@ -14,6 +14,7 @@ import (
 	"github.com/dreyhq/drey/internal/fake"
 	"github.com/dreyhq/drey/internal/guard"
 	"github.com/dreyhq/drey/internal/wire"
+	"github.com/dreyhq/drey/internal/wire/sse"
 )
 
 // drifts sets what the profile default says about drift.
@@ -304,5 +305,34 @@ func TestDriftOfOne(t *testing.T) {
 	l.ask(t.Context(), drey.WireChat, strings.Replace(prompt(drey.WireChat, false), "claude-x", "a", 1))
 	if answers() != 1 {
 		t.Errorf("%d answers", answers())
+	}
+}
+
+// What guards found is counted by what was done about it.
+func TestGuardsAreCounted(t *testing.T) {
+	m := NewMetrics(discard{})
+	r := &Record{Outcome: OutcomeOK}
+	r.guarded("drift", "demote")
+	r.guarded("drift", "warn")
+	m.observe(r)
+	m.observe(r)
+	delta := m.takeDelta()
+	for _, action := range []string{"demote", "warn"} {
+		if n := delta[strings.Join([]string{"drey_guard_total", "drift", action}, sep)]; n != 2 {
+			t.Errorf("%s: %v", action, n)
+		}
+	}
+}
+
+// BenchmarkTap is what watching costs for each frame of a stream.
+func BenchmarkTap(b *testing.B) {
+	frame := sse.Event{Data: []byte(`{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":" lorem"},"finish_reason":null}]}`)}
+	listener := &tap{dec: codecs[drey.WireChat].NewDecoder(), text: fnvSeed}
+	b.ReportAllocs()
+	for b.Loop() {
+		listener.frame(frame)
+	}
+	if listener.length == 0 {
+		b.Error("it heard nothing")
 	}
 }

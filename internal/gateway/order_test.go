@@ -18,6 +18,7 @@ import (
 	"github.com/dreyhq/drey/internal/fake"
 	"github.com/dreyhq/drey/internal/health"
 	"github.com/dreyhq/drey/internal/route"
+	"github.com/dreyhq/drey/internal/wire"
 )
 
 // inPool makes one pool of all providers of a lab.
@@ -357,4 +358,48 @@ func TestPoolsAreDeterministic(t *testing.T) {
 			homes[key] = a
 		}
 	})
+}
+
+// Where nobody watches and there is no pool, ordering a request costs no memory.
+func TestOrderCostsNothing(t *testing.T) {
+	l := newLab(t, nil, scripted{id: "a", wire: drey.WireChat}, scripted{id: "b", wire: drey.WireChat})
+	gen := l.gen.Load()
+	x := &exchange{g: l.Gateway, gen: gen, chain: gen.chains["default"], req: &Request{Wire: drey.WireChat, Body: []byte(prompt(drey.WireChat, false))}, now: time.Now()}
+	x.head.Tokens = 1000
+	live := make([]route.Live, 2)
+	if n := testing.AllocsPerRun(100, func() { x.order(live) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	if live[0].Tokens != 1000 || live[0].Affine || live[0].Drifted {
+		t.Errorf("%+v", live[0])
+	}
+}
+
+func BenchmarkStripLines(b *testing.B) {
+	var turns []string
+	for i := range 200 {
+		turns = append(turns, fmt.Sprint(i, long(1280)))
+	}
+	for _, w := range callers {
+		for what, system := range map[string]string{"nothing": "you are", "a line": changing + "\nyou are"} {
+			body := []byte(dialog(w, system, turns...))
+			b.Run(name(w, " of 1 MB without ", what), func(b *testing.B) {
+				b.SetBytes(int64(len(body)))
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := codecs[w].Rewrite(body, wire.Edits{Model: "m", StripLines: true}); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+			b.Run(name(w, " of 1 MB as it is, with ", what), func(b *testing.B) {
+				b.SetBytes(int64(len(body)))
+				for b.Loop() {
+					if _, err := codecs[w].Rewrite(body, wire.Edits{Model: "m"}); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
 }
