@@ -131,6 +131,7 @@ func (r *reader) message() {
 		case "role":
 			role := r.s.Word()
 			r.system = string(role) == "system" || string(role) == "developer"
+			r.opening = r.opening && r.system
 			r.d = r.d.bytes(role)
 		case "content":
 			r.d = r.d.word(contentMark)

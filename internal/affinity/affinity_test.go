@@ -63,6 +63,8 @@ func TestOf(t *testing.T) {
 		{"one text and two", drey.WireAnthropic,
 			`{"messages":[{"role":"user","content":[{"type":"text","text":"ab"}]}]}`,
 			`{"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}]}`, false},
+		{"such a line of a user", drey.WireChat,
+			`{"messages":[{"role":"user","content":"` + line + `\na"}]}`, `{"messages":[{"role":"user","content":"` + line + `d\na"}]}`, false},
 		{"another picture", drey.WireAnthropic,
 			`{"messages":[{"role":"user","content":[{"type":"image","source":{"data":"AA"}}]}]}`,
 			`{"messages":[{"role":"user","content":[{"type":"image","source":{"data":"AB"}}]}]}`, false},

@@ -83,13 +83,14 @@ func (g *Gateway) countAt(ctx context.Context, l *lane, codec wire.Codec, r *Req
 	if l.p.Wire != drey.WireAnthropic || r.Wire != drey.WireAnthropic {
 		return 0, false
 	}
-	key := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s", l.p.ID, r.Body))
-	if n, ok := g.counts.get(key); ok {
-		return n, true
-	}
 	body, err := codec.Rewrite(r.Body, wire.Edits{Model: l.p.Model, StripLines: l.p.StripLines})
 	if err != nil {
 		return 0, false
+	}
+	// As the provider gets it: what differs each time is stripped already.
+	key := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s", l.p.ID, body.Bytes()))
+	if n, ok := g.counts.get(key); ok {
+		return n, true
 	}
 	ctx, cancel := context.WithTimeout(ctx, countTimeout)
 	defer cancel()

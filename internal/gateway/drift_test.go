@@ -159,7 +159,10 @@ func TestDriftSamples(t *testing.T) {
 			for _, caller := range []drey.Wire{drey.WireChat, drey.WireAnthropic} {
 				for _, provider := range bothWires {
 					t.Run(name(tt.name, caller, provider, form(stream)), func(t *testing.T) {
-						l := newLab(t, drifts(demoting), scripted{id: "a", wire: provider, script: fake.Always(tt.script)})
+						l := newLab(t, func(s *Settings) {
+							drifts(demoting)(s)
+							s.Profiles[0].Retry.Retries = 0
+						}, scripted{id: "a", wire: provider, script: fake.Always(tt.script)})
 						body := strings.Replace(prompt(caller, stream), "{", "{"+tool, 1)
 						if caller == drey.WireAnthropic {
 							body = strings.Replace(prompt(caller, stream), "{", `{"tools":[{"name":"ls","input_schema":{}}],`, 1)
@@ -180,6 +183,24 @@ func TestDriftSamples(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// Answers of a provider that speaks Responses itself are heard too.
+func TestDriftSamplesOfResponses(t *testing.T) {
+	whole := `{"id":"resp_1","object":"response","model":"m","status":"completed","output":[{"type":"message","role":"assistant","content":[{"type":"output_text","text":"hi"}]}],"usage":{"input_tokens":9,"output_tokens":2}}`
+	var hashes []uint64
+	for kind, body := range map[string]string{"text/event-stream": nativeStream + nativeEnd, "application/json": whole} {
+		l := newLab(t, drifts(demoting), native("a", &server{status: 200, kind: kind, body: body}))
+		l.ask(t.Context(), drey.WireResponses, prompt(drey.WireResponses, kind == "text/event-stream"))
+		answers := l.gen.Load().chains["default"].drift[0].d.Answers
+		if len(answers) != 1 || answers[0].Length != 2 || answers[0].Empty || answers[0].Odd {
+			t.Fatalf("%s: %+v", kind, answers)
+		}
+		hashes = append(hashes, answers[0].Text)
+	}
+	if hashes[0] != hashes[1] {
+		t.Errorf("one text has the hashes %x", hashes)
 	}
 }
 
