@@ -333,8 +333,8 @@ func TestDriftOfOne(t *testing.T) {
 func TestGuardsAreCounted(t *testing.T) {
 	m := NewMetrics(discard{})
 	r := &Record{Outcome: OutcomeOK}
-	r.guarded("drift", "demote")
-	r.guarded("drift", "warn")
+	r.tripped(guard.Trip{Guard: guard.GuardDrift, Action: "demote"})
+	r.tripped(guard.Trip{Guard: guard.GuardDrift, Action: "warn"})
 	m.observe(r)
 	m.observe(r)
 	delta := m.takeDelta()
