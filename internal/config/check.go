@@ -118,6 +118,7 @@ func (c *checker) provider(p *Provider) {
 	if p.Responses && p.DreyWire() == drey.WireAnthropic {
 		c.faulty(path+".responses", "only servers of the openai wire speak Responses", "remove it: requests of that wire are translated for this provider")
 	}
+	c.answers(p, path)
 	c.file(path+".key", p.Key.Secret.File)
 	c.file(path+".tls.ca_file", p.TLS.CAFile)
 	if p.TLS.Insecure {

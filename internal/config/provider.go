@@ -33,9 +33,9 @@ type Provider struct {
 	TLS                TLS              `yaml:"tls" doc:"trust"`
 	Proxy              string           `yaml:"proxy" doc:"URL of an HTTP or SOCKS proxy; by default the environment's, never for loopback"`
 	Responses          bool             `yaml:"responses" default:"false" doc:"it also speaks Responses natively"`
-	Reasoning          string           `yaml:"reasoning" built:"no" default:"auto" enum:"auto|drop|show" doc:"what is done with reasoning fields"`
-	Filters            []string         `yaml:"filters" built:"no" enum:"strip_thinking|strip_stop_markers|strip_tool_call_xml|repair_byte_fallback" doc:"what is taken out of answers"`
-	Repair             *bool            `yaml:"repair" built:"no" doc:"mend tool calls that come as text; by default on the openai wire"`
+	Reasoning          string           `yaml:"reasoning" default:"auto" enum:"auto|drop|show" doc:"what is done with the model's reasoning; auto = as it comes on the caller's own wire, across wires shown to a caller that asked for thinking, else dropped"`
+	Filters            []string         `yaml:"filters" enum:"strip_thinking|strip_stop_markers|strip_tool_call_xml|repair_byte_fallback" doc:"what is taken out of the text of answers, in this order"`
+	Repair             *bool            `yaml:"repair" doc:"make calls of tool calls that come as text; by default on the openai wire"`
 	Cost               Cost             `yaml:"cost" doc:"prices and budget"`
 	StripChangingLines string           `yaml:"strip_changing_lines" default:"auto" enum:"auto|on|off" doc:"remove a first line of the system text that differs per request and voids prompt caches; auto = unless the host is api.anthropic.com"`
 	Limits             Limits           `yaml:"limits" doc:"how much at once"`

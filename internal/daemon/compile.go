@@ -67,6 +67,7 @@ func (c *compiler) provider(p *config.Provider) (gateway.Provider, error) {
 		QueueWait:    p.Limits.QueueWait.D(),
 		MaxTokensKey: maxTokensKey(p), Responses: p.Responses, AppendSystem: p.AppendSystem, Drop: p.DropFields,
 		Cost: pricesGiven(&p.Cost), StripLines: stripLines(p),
+		Mending: mending(p),
 	}
 	if p.Process != nil {
 		out.QueueWait = p.Process.QueueWait.D() // its limit is the process's queue

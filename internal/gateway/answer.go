@@ -13,9 +13,9 @@ import (
 // relay returns what turns the provider's stream into the caller's.
 func (x *exchange) relay(a *attempt) wire.Relay {
 	if a.same {
-		return wire.Pass(x.codec.NewObserver(wire.ObserverOptions{HideUsage: !x.head.WantUsage}), x.codec.EndMark())
+		return x.passing(a)
 	}
-	return wire.Translate(a.codec.NewDecoder(), x.encoder(a), wire.NewBack(x.decoded, a.encoded))
+	return wire.Translate(a.decoder(), x.encoder(a), wire.NewBack(x.decoded, a.encoded))
 }
 
 func (x *exchange) encoder(a *attempt) wire.Encoder {
@@ -30,8 +30,11 @@ var answerPrefix = map[drey.Wire]string{drey.WireAnthropic: "msg_", drey.WireCha
 // answerID names an answer that was translated. It is made of the request's
 // id, so that either leads to the row.
 func (x *exchange) answerID() string {
-	return answerPrefix[x.req.Wire] + strings.TrimPrefix(string(x.req.ID), "req_")
+	return answerPrefix[x.req.Wire] + x.ownID()
 }
+
+// ownID is the request's id without its prefix.
+func (x *exchange) ownID() string { return strings.TrimPrefix(string(x.req.ID), "req_") }
 
 // whole passes on an answer in one piece.
 func (x *exchange) whole(a *attempt, body []byte) result {
@@ -41,6 +44,7 @@ func (x *exchange) whole(a *attempt, body []byte) result {
 		if err != nil {
 			return x.broken(res, err)
 		}
+		body, rep = a.mendWhole(body, rep)
 		res.report(rep)
 		if rep.Usage == nil && !rep.Empty {
 			res.contents = estimate(a.codec, body)
@@ -59,7 +63,7 @@ func (x *exchange) whole(a *attempt, body []byte) result {
 	if err != nil {
 		return x.broken(res, err)
 	}
-	wire.NewBack(x.decoded, a.encoded).Response(r)
+	x.giveBack(a, r)
 	out, err := x.encode(r)
 	if err != nil {
 		return x.broken(res, err)
@@ -83,7 +87,8 @@ func (x *exchange) encode(r *wire.Response) ([]byte, error) {
 // assemble makes one piece of a stream, for a caller that asked for no stream.
 func (x *exchange) assemble(a *attempt, st *upstream.Stream) result {
 	var made *wire.Response
-	relay := wire.Assemble(a.codec.NewDecoder(), wire.NewBack(x.decoded, a.encoded), func(r *wire.Response) ([]byte, error) {
+	relay := wire.Assemble(a.codec.NewDecoder(), wire.Back{}, func(r *wire.Response) ([]byte, error) {
+		x.giveBack(a, r)
 		made = r
 		return x.encode(r)
 	})
@@ -95,6 +100,7 @@ func (x *exchange) assemble(a *attempt, st *upstream.Stream) result {
 	if !res.ok {
 		return res
 	}
+	res.stop = made.Stop
 	return x.deliver(a, res, body, isEmpty(made))
 }
 
@@ -105,9 +111,7 @@ func (x *exchange) play(a *attempt, body []byte) result {
 	if err != nil {
 		return x.broken(res, err)
 	}
-	if !a.same {
-		wire.NewBack(x.decoded, a.encoded).Response(r)
-	}
+	x.giveBack(a, r)
 	res.report(reportOf(r))
 	if r.Usage.Output == 0 {
 		res.contents = tokensOf(r)

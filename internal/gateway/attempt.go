@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/repair/stage"
 	"github.com/dreyhq/drey/internal/route"
 	"github.com/dreyhq/drey/internal/upstream"
 	"github.com/dreyhq/drey/internal/wire"
@@ -24,6 +25,7 @@ type attempt struct {
 	streamed bool
 	encoded  *wire.Encoded // across wires
 	context  string        // X-Drey-Context-Budget
+	stage    *stage.Stage  // mends the answer; nil = it needs none
 }
 
 var paths = map[drey.Wire]string{
@@ -77,6 +79,8 @@ func (x *exchange) try(ctx context.Context, l *lane) result {
 	if ans.Stream == nil {
 		x.tap.whole(a.codec, ans.JSON)
 	}
+	x.mend(a, ans.Stream == nil || !x.head.Stream)
+	defer x.mended(a)
 	switch {
 	case ans.Stream != nil && x.head.Stream:
 		return x.pump(a, ans.Stream, x.relay(a))

@@ -52,6 +52,7 @@ type exchange struct {
 	aborted bool          // the connection must not end cleanly
 	next    int           // responses: the number of the caller's next event
 	tight   tight         // what the context budget did
+	made    int           // calls that were made of text
 }
 
 // run takes the request down its chain and answers the caller.

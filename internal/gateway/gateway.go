@@ -52,6 +52,7 @@ type Gateway struct {
 	talks    talks
 	counts   countCache
 	rates    rates
+	tools    toolCache
 	swap     sync.Mutex // one reload at a time
 }
 

@@ -42,6 +42,9 @@ func build(s Settings, last *generation) (*generation, error) {
 		if _, twice := slots[p.ID]; twice {
 			return nil, fmt.Errorf("provider %q is there twice", p.ID)
 		}
+		if err := p.Mending.check(); err != nil {
+			return nil, fmt.Errorf("provider %q: %w", p.ID, err)
+		}
 		slots[p.ID] = i
 		ids = append(ids, p.ID)
 		g.lanes = append(g.lanes, newLane(p, last.lane(p)))

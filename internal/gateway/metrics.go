@@ -49,6 +49,8 @@ var totals = map[string]total{
 	nameCost:                 newTotal(nameCost, "Money that attempts at providers came to, in USD.", "provider"),
 	nameSavings:              newTotal(nameSavings, "What tokens from a prompt cache would have cost more without it, in USD."),
 	"drey_streams_cut_total": newTotal("drey_streams_cut_total", "Streams that broke after their first content.", "provider"),
+	"drey_repairs_total":     newTotal("drey_repairs_total", "Tool calls that were printed as text and made calls, by how they were printed.", "provider", "shape"),
+	"drey_filters_total":     newTotal("drey_filters_total", "Answers that an output filter changed.", "filter"),
 }
 
 // NewMetrics returns the gateway's metrics, registered.
@@ -150,6 +152,7 @@ func (m *Metrics) observe(r *Record) {
 		}
 	}
 	m.spent(r)
+	m.mended(r)
 	for _, s := range r.Skipped {
 		m.add(1, "drey_skips_total", string(s.Provider), s.Reason)
 	}

@@ -51,6 +51,7 @@ type Record struct {
 	FellFrom  drey.ProviderID // the first provider that was passed over; "" if none was
 	FellFor   string          // why, one reason per provider passed over
 	Error     string          // one redacted line; "" if it ended well
+	Mended    []Mended        // what was mended, one for each attempt where something was
 	Events    []drey.Event
 }
 

@@ -102,7 +102,7 @@ func (x *exchange) read(a *attempt, st *upstream.Stream, relay wire.Relay, take 
 			}
 		}
 		res.note(sig)
-		if sig.Content {
+		if sig.Content || sig.Alive {
 			st.Content()
 			res.content(time.Since(a.start))
 		}
@@ -140,17 +140,18 @@ func (x *exchange) read(a *attempt, st *upstream.Stream, relay wire.Relay, take 
 // that a provider that fails leaves no trace; that content is the commit.
 func (x *exchange) pump(a *attempt, st *upstream.Stream, relay wire.Relay) result {
 	var pending []byte // frames before the commit
+	content := false   // some of it was content, if not all of that is in pending yet
 	speaking := false  // some of it was more than thinking or blank text
 	committed := false
 	res := x.read(a, st, relay, func(s step) error {
-		speaking = speaking || s.text
+		content, speaking = content || s.content, speaking || s.text
 		switch {
 		case committed:
 			x.next = s.next
 			return x.sink.frames(s.out)
 		case s.failing: // not a word of it has gone out, and none shall
 			return nil
-		case s.content && len(s.out) > 0: // reasoning that the caller does not get is no content to it
+		case content && len(s.out) > 0:
 			committed = true
 			x.next = s.next
 			return x.commit(a, append(pending, s.out...))

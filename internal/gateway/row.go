@@ -28,6 +28,8 @@ type row struct {
 	Guards   []guard.Trip    `json:"guards,omitempty"`
 	Cost     float64         `json:"cost_usd"`
 	Savings  float64         `json:"savings_usd"`
+	Repaired int             `json:"repaired,omitempty"` // tool calls that were made of text
+	Filters  []string        `json:"filters,omitempty"`  // those that changed the answer
 	Finish   string          `json:"finish,omitempty"`
 	Error    string          `json:"error,omitempty"`
 }
@@ -66,6 +68,7 @@ func (r *Record) row() row {
 		Outcome: r.Outcome, TTFT: millis(r.FirstByte), MS: millis(r.Total), Tokens: tokens(r.Usage), Cost: r.Cost.USD(), Savings: r.Savings.USD(),
 		Guards: r.Guards, Finish: r.Stop.String(), Error: r.Error,
 	}
+	out.Repaired, out.Filters = r.mendedRow()
 	for _, a := range r.Attempts {
 		out.Attempts = append(out.Attempts, attemptRow{
 			Provider: a.Provider, Class: a.outcome(), Status: a.Status, MS: millis(a.Took), TTFT: millis(a.FirstByte),

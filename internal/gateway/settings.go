@@ -51,6 +51,7 @@ type Provider struct {
 	// StripLines takes a first line of the system text out of requests that
 	// agents change each time.
 	StripLines bool
+	Mending    // what is done to its answers
 }
 
 // Profile is one profile of a generation.

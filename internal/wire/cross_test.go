@@ -17,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/repair/stage"
 	"github.com/dreyhq/drey/internal/wire"
 	"github.com/dreyhq/drey/internal/wire/anthropic"
 	"github.com/dreyhq/drey/internal/wire/openai"
@@ -48,6 +49,18 @@ func (c *crossing) back() wire.Back {
 	b.InputTokens = inputTokens
 	return b
 }
+
+// stage is how the gateway leaves out reasoning that nobody asked for.
+func (c *crossing) stage() *stage.Stage {
+	o := stage.Options{Reasoning: stage.Drop}
+	if c.request.Thinking.Asked() {
+		o.Reasoning = stage.Show
+	}
+	s, _ := stage.New(o) // it has no filters whose names could be wrong
+	return s
+}
+
+func (c *crossing) decoder() wire.Decoder { return stage.Decoder(c.provider.NewDecoder(), c.stage()) }
 
 func (c *crossing) encoder() wire.Encoder {
 	id := map[drey.Wire]string{drey.WireAnthropic: "msg_drey", drey.WireChat: "chatcmpl-drey", drey.WireResponses: "resp_drey"}[c.From]
@@ -115,7 +128,7 @@ func cross(t *testing.T, ar *txtar.Archive) (*crossing, []txtar.File) {
 	if limited := c.answer(t, member(ar, "answer"), one); !bytes.Equal(limited, answer) {
 		out = append(out, txtar.File{Name: "answer.one.out", Data: limited})
 	}
-	stream, sig := run(t, wire.Translate(c.provider.NewDecoder(), c.encoder(), c.back()), bytes.NewReader(member(ar, "stream")))
+	stream, sig := run(t, wire.Translate(c.decoder(), c.encoder(), c.back()), bytes.NewReader(member(ar, "stream")))
 	if sig.Err != nil || !sig.Done {
 		t.Errorf("the stream ended with %+v", sig)
 	}
@@ -123,7 +136,7 @@ func cross(t *testing.T, ar *txtar.Archive) (*crossing, []txtar.File) {
 
 	// The same stream for a caller that asked for none.
 	write := func(r *wire.Response) ([]byte, error) { r.Created = 1; return c.caller.EncodeResponse(r) }
-	whole, sig := run(t, wire.Assemble(c.provider.NewDecoder(), c.back(), write), bytes.NewReader(member(ar, "stream")))
+	whole, sig := run(t, wire.Assemble(c.decoder(), c.back(), write), bytes.NewReader(member(ar, "stream")))
 	if sig.Err != nil || !sig.Done || !json.Valid(whole) {
 		t.Errorf("assembled to %+v, %s", sig, whole)
 	}
@@ -143,6 +156,7 @@ func (c *crossing) answer(t *testing.T, body []byte, b wire.Back) []byte {
 		t.Fatal(err)
 	}
 	b.Response(r)
+	c.stage().Response(r)
 	out, err := c.caller.EncodeResponse(r)
 	if err != nil {
 		t.Fatal(err)
@@ -204,7 +218,7 @@ func hasEnd(b []byte) bool {
 // bytes, and that wherever it breaks off it gives no clean end.
 func holdStream(t *testing.T, c *crossing, stream []byte) {
 	t.Helper()
-	relay := func() wire.Relay { return wire.Translate(c.provider.NewDecoder(), c.encoder(), c.back()) }
+	relay := func() wire.Relay { return wire.Translate(c.decoder(), c.encoder(), c.back()) }
 	want, _ := run(t, relay(), bytes.NewReader(stream))
 	if got, _ := run(t, relay(), iotest.OneByteReader(bytes.NewReader(stream))); !bytes.Equal(got, want) {
 		t.Error("read byte by byte it is another stream")
@@ -228,7 +242,7 @@ func holdStream(t *testing.T, c *crossing, stream []byte) {
 		if hasEnd(got) || !bytes.HasPrefix(want, got) {
 			t.Fatalf("broken off at byte %d it gives\n%s", n, got)
 		}
-		whole, sig := run(t, wire.Assemble(c.provider.NewDecoder(), c.back(), c.caller.EncodeResponse), bytes.NewReader(stream[:n]))
+		whole, sig := run(t, wire.Assemble(c.decoder(), c.back(), c.caller.EncodeResponse), bytes.NewReader(stream[:n]))
 		if len(whole) > 0 || sig.Done {
 			t.Fatalf("broken off at byte %d it is assembled to %s", n, whole)
 		}

@@ -155,6 +155,11 @@ type Thinking struct {
 	Show   bool   // what the model reasons is wanted, however much it does
 }
 
+// Asked reports whether the caller wants to see reasoning.
+func (t Thinking) Asked() bool {
+	return t.Show || t.Mode != "disabled" && (t.Mode != "" || t.Effort != "")
+}
+
 // Format asks for structured output.
 type Format struct {
 	Type   string // "json_schema" or "json_object"

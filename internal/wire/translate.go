@@ -21,20 +21,14 @@ type Back struct {
 	// OneCall passes on the first tool call only: the caller asked for one at
 	// a time, and not every backend listens.
 	OneCall bool
-	// DropReasoning keeps the provider's reasoning from the caller. It still
-	// counts as content: a model that thinks is not silent.
-	DropReasoning bool
 	// InputTokens is the estimate of the prompt, for a whole answer whose
 	// provider reported no usage; 0 = leave such an answer as it is.
 	InputTokens int
 }
 
 // NewBack returns what answers to enc, which encodes r, must get back.
-// Reasoning is shown to a caller that asked for thinking.
 func NewBack(r *Request, enc *Encoded) Back {
-	t := r.Thinking
-	asked := t.Show || t.Mode != "disabled" && (t.Mode != "" || t.Effort != "")
-	return Back{IDs: enc.IDs, Aliases: r.Aliases, SchemaTool: enc.SchemaTool, OneCall: r.OneCall, DropReasoning: !asked}
+	return Back{IDs: enc.IDs, Aliases: r.Aliases, SchemaTool: enc.SchemaTool, OneCall: r.OneCall}
 }
 
 // Response gives a whole answer back, in place.
@@ -95,7 +89,7 @@ func (t *translate) tell(dst []byte, events []Event, s *Signal) []byte {
 type source struct {
 	dec    Decoder
 	events []Event // reused
-	kind   BlockKind
+	watch  Watch
 	model  string
 	ended  bool
 	done   bool
@@ -126,6 +120,9 @@ func (s *source) close() ([]Event, Signal) {
 func (s *source) signal(events []Event, err error) ([]Event, Signal) {
 	s.events = events
 	var sig Signal
+	if h, ok := s.dec.(Holder); ok {
+		sig.Alive = h.Alive()
+	}
 	for i := range events {
 		if events[i].Kind == Finish && err != nil {
 			events = events[:i]
@@ -152,24 +149,34 @@ func (s *source) note(sig *Signal, ev *Event) {
 	if ev.Usage != nil {
 		sig.Usage = ev.Usage
 	}
+	s.watch.Note(sig, ev)
 	switch ev.Kind {
 	case Start:
 		s.model = ev.Model
+	case Finish:
+		sig.Done, sig.Last, sig.Stop = true, true, ev.Stop
+		s.ended, s.done = true, true
+	}
+}
+
+// A Watch tells content from what is none. The zero value is ready for one
+// stream.
+type Watch struct{ kind BlockKind }
+
+// Note marks in sig what an event means: Content and Text.
+func (w *Watch) Note(sig *Signal, ev *Event) {
+	switch ev.Kind {
 	case BlockStart:
-		s.kind = ev.Block.Kind
-		if s.kind == ToolUse {
+		if w.kind = ev.Block.Kind; w.kind == ToolUse {
 			sig.Content, sig.Text = true, true
 		}
 	case Delta:
 		switch {
-		case s.kind == ToolUse, s.kind == Text && !isBlank(ev.Text):
+		case w.kind == ToolUse, w.kind == Text && !isBlank(ev.Text):
 			sig.Content, sig.Text = true, true
-		case s.kind == Reasoning && !isBlank(ev.Text):
+		case w.kind == Reasoning && !isBlank(ev.Text):
 			sig.Content = true
 		}
-	case Finish:
-		sig.Done, sig.Last, sig.Stop = true, true, ev.Stop
-		s.ended, s.done = true, true
 	}
 }
 
@@ -220,7 +227,7 @@ func (b *backward) event(ev Event) []Event {
 
 func (b *backward) blockStart(ev Event) {
 	switch kind := ev.Block.Kind; {
-	case b.schema, b.DropReasoning && (kind == Reasoning || kind == Redacted):
+	case b.schema:
 		b.skip = true
 		return
 	case kind == ToolUse && b.SchemaTool != "" && ev.Block.Name == b.SchemaTool && b.calls == 0:

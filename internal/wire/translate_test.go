@@ -165,7 +165,6 @@ func TestBack(t *testing.T) {
 		{"nothing", Back{}, join(says("a"), call("x", "ls", "{}"), []Event{ended(StopTools)}), "0:{a} 3:xls{{}} finish tools"},
 		{"ids", Back{IDs: map[string]string{"x": "y"}}, join(call("x", "ls", "{}"), call("z", "ls", "{}"), []Event{ended(StopTools)}), "3:yls{{}} 3:zls{{}} finish tools"},
 		{"one call", Back{OneCall: true}, join(call("x", "ls", "{}"), call("z", "ls", "{}"), says("a"), []Event{ended(StopTools)}), "3:xls{{}} 0:{a} finish tools"},
-		{"no reasoning", Back{DropReasoning: true}, join([]Event{begin(Reasoning, "", ""), more("hm"), {Kind: Sign, Text: "s"}, stopped, begin(Redacted, "", ""), stopped}, says("a"), []Event{ended(StopEnd)}), "0:{a} finish end"},
 		{"the schema's tool is the text", Back{SchemaTool: "json"}, join(says("Sure!"), call("x", "json", `{"n":1}`), says("Done."), call("y", "json", `{}`), []Event{ended(StopTools)}), `0:{{"n":1}} finish end`},
 		{"a model that answers in text", Back{SchemaTool: "json"}, join(says(`{"n":1}`), []Event{ended(StopEnd)}), `0:{{"n":1}} finish end`},
 		{"a model that works with its tools first", Back{SchemaTool: "json"}, join(says("I look."), call("x", "ls", "{}"), []Event{ended(StopTools)}), `0:{I look.} 3:xls{{}} finish tools`},

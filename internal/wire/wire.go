@@ -83,6 +83,9 @@ type Head struct {
 	Session   string   // a conversation key found in the body, for affinity; "" if none
 	Turns     int      // user turns: user messages that carry no tool result
 	Tools     []string // names of declared tools, in order
+	Declared  []byte   // the list of declared tools as it was written, within the body; nil if there is none
+	NoCalls   bool     // tool_choice forbids every call
+	Choices   int      // chat: n, how many answers are wanted; 0 = it did not say, which is one
 }
 
 // Needs are the abilities that a request asks of a provider.
@@ -140,6 +143,26 @@ type Encoder interface {
 	Encode(dst []byte, ev Event) []byte
 }
 
+// A Holder is a Decoder that may keep content to itself, for a while or for
+// good.
+type Holder interface {
+	// Alive reports whether the frame that was decoded last brought content,
+	// whether or not an event told it.
+	Alive() bool
+}
+
+// A Follower is an Encoder of a wire that numbers its events or blocks. It can
+// go on where frames of its own wire left off which went to the caller as they
+// came.
+type Follower interface {
+	// Opens reports whether a frame only begins what later frames fill. It is
+	// better held back until it is known who writes those.
+	Opens(ev sse.Event) bool
+	// Follow is given such a frame, or the last of several, when it has gone
+	// out. The encoder has encoded what it means, for nobody, before.
+	Follow(ev sse.Event)
+}
+
 // A Counter is an Encoder of a wire that numbers its events.
 type Counter interface {
 	// Next is the number of the event that would follow.
@@ -159,6 +182,7 @@ type EncoderOptions struct {
 // Signal says what a frame, or a few, meant.
 type Signal struct {
 	Content bool   // text, thinking or a tool call: this commits
+	Alive   bool   // there was content at the provider, even if the caller gets none of it now or ever
 	Text    bool   // some of that was more than blank text, or a tool call
 	Done    bool   // the answer is complete, and properly so
 	Last    bool   // nothing can follow on this wire: message_stop, [DONE]

@@ -7,14 +7,20 @@ import (
 	"github.com/dreyhq/drey/internal/wire/sse"
 )
 
-// Decoder returns a decoder of mended answers: dec with s behind it.
+// Decoder returns a decoder of mended answers: dec with s behind it. It is a
+// wire.Holder, since what is held back or left out is a sign of life too.
 func Decoder(dec wire.Decoder, s *Stage) wire.Decoder { return &decoder{dec: dec, stage: s} }
 
 type decoder struct {
 	dec   wire.Decoder
 	stage *Stage
 	came  []wire.Event // reused
+	watch wire.Watch
+	sig   wire.Signal // of the last frame
 }
+
+// Alive reports whether the last frame brought content.
+func (d *decoder) Alive() bool { return d.sig.Content }
 
 func (d *decoder) Decode(dst []wire.Event, ev sse.Event) ([]wire.Event, error) {
 	var err error
@@ -29,8 +35,10 @@ func (d *decoder) Close(dst []wire.Event) ([]wire.Event, error) {
 }
 
 func (d *decoder) mend(dst []wire.Event) []wire.Event {
-	for _, ev := range d.came {
-		dst = d.stage.Event(dst, ev)
+	d.sig.Content = false
+	for i := range d.came {
+		d.watch.Note(&d.sig, &d.came[i])
+		dst = d.stage.Event(dst, d.came[i])
 	}
 	return dst
 }
@@ -50,18 +58,31 @@ type PassOptions struct {
 // Pass returns a relay between equal wires that mends what goes through. Until
 // there is something to mend, the provider's frames go through as they came,
 // those that may belong to a call a little later; from then on the answer is
-// written anew. The signals are those of the provider's frames: what is held
-// back is content too.
+// written anew. Content and Text of the signals tell what the caller gets, Alive
+// what came.
 func Pass(o PassOptions) wire.Relay { return &pass{PassOptions: o} }
 
 type pass struct {
 	PassOptions
 	enc          wire.Encoder
-	came, events []wire.Event // reused
-	raw, coded   []byte       // of the frames since the last that went out
-	anew         bool         // the answer is written anew
+	follower     wire.Follower // enc, if it is one
+	came, events []wire.Event  // reused
+	raw, coded   held          // since the last that went out
+	watch        wire.Watch
+	stop         wire.Stop // why the answer ended for the caller, if that is written anew
+	next         int       // as in wire.Signal, behind what went out
+	opens        bool      // what is held has begun something, and nothing stands in it yet
+	anew         bool      // the answer is written anew
 	failed, last bool
 }
+
+// held is a way to tell the caller what came since the last that went out.
+type held struct {
+	frames        []byte
+	content, text bool // as in wire.Signal
+}
+
+func (h *held) note(s wire.Signal) { h.content, h.text = h.content || s.Content, h.text || s.Text }
 
 func (p *pass) Frame(dst []byte, ev sse.Event) ([]byte, wire.Signal) {
 	if p.failed {
@@ -76,14 +97,14 @@ func (p *pass) Frame(dst []byte, ev sse.Event) ([]byte, wire.Signal) {
 	if bad, ok := errors.AsType[*wire.AnswerError](sig.Err); ok && ev.Partial && bad.Kind == wire.Malformed {
 		sig.Err = &wire.AnswerError{Kind: wire.Cut, Msg: "the stream ended within a frame"}
 	}
-	p.failed, p.last = sig.Err != nil, p.last || sig.Last
-	if p.failed {
-		return dst, sig
+	if p.last = p.last || sig.Last; sig.Err != nil {
+		return dst, p.fail(sig)
 	}
 	if show {
-		p.raw = append(p.raw, ev.Raw...)
+		p.raw.frames = append(p.raw.frames, ev.Raw...)
 	}
-	return p.tell(dst, &sig), sig
+	dst = p.tell(dst, ev, &sig)
+	return dst, sig
 }
 
 func (p *pass) Close(dst []byte) ([]byte, wire.Signal) {
@@ -96,13 +117,14 @@ func (p *pass) Close(dst []byte) ([]byte, wire.Signal) {
 	if sig.Err == nil && !sig.Done {
 		sig.Err = err
 	}
-	if p.failed = sig.Err != nil; p.failed {
-		return dst, sig
+	if sig.Err != nil {
+		return dst, p.fail(sig)
 	}
-	dst = p.tell(dst, &sig)
+	dst = p.tell(dst, sse.Event{}, &sig)
 	if sig.Done && !p.anew {
-		dst = append(dst, p.raw...) // nothing can come of it any more
-		p.raw = nil
+		dst = append(dst, p.raw.frames...) // nothing can come of it any more
+		sig.Content, sig.Text = sig.Content || p.raw.content, sig.Text || p.raw.text
+		p.raw = held{}
 		if !p.last {
 			dst = append(dst, p.EndMark...)
 		}
@@ -110,32 +132,62 @@ func (p *pass) Close(dst []byte) ([]byte, wire.Signal) {
 	return dst, sig
 }
 
-// tell appends what the caller gets of the events that came.
-func (p *pass) tell(dst []byte, sig *wire.Signal) []byte {
-	for _, ev := range p.came {
-		if ev.Kind == wire.Start && p.enc == nil {
-			p.enc = p.NewEncoder(ev)
+// fail ends the answer with an error, told behind what went out.
+func (p *pass) fail(sig wire.Signal) wire.Signal {
+	p.failed = true
+	sig.Alive, sig.Content, sig.Text, sig.Next = sig.Content, false, false, p.next
+	return sig
+}
+
+// tell appends what the caller gets of the events that came with a frame, and
+// makes the signal say so.
+func (p *pass) tell(dst []byte, ev sse.Event, sig *wire.Signal) []byte {
+	for _, came := range p.came {
+		if came.Kind == wire.Start && p.enc == nil {
+			p.enc = p.NewEncoder(came)
+			p.follower, _ = p.enc.(wire.Follower)
 		}
-		p.events = p.Stage.Event(p.events[:0], ev)
-		for _, ev := range p.events {
+		p.events = p.Stage.Event(p.events[:0], came)
+		for i := range p.events {
 			if p.enc == nil {
 				continue // events before the start tell a caller nothing
 			}
-			if ev.Kind == wire.Finish && sig.Stop != wire.StopUnknown {
-				sig.Stop = ev.Stop
+			told := &p.events[i]
+			if told.Kind == wire.Finish && p.Stage.Touched() {
+				p.stop = told.Stop
 			}
-			p.coded = p.enc.Encode(p.coded, ev)
+			var s wire.Signal
+			p.watch.Note(&s, told)
+			p.coded.note(s)
+			p.coded.frames = p.enc.Encode(p.coded.frames, *told)
 		}
 	}
+	p.opens = p.follower != nil && len(ev.Data) > 0 &&
+		(p.follower.Opens(ev) || p.opens && len(p.came) == 0 && !sig.Content)
+	if p.stop != wire.StopUnknown {
+		sig.Stop = p.stop
+	}
+	p.raw.note(*sig)
+	sig.Alive, sig.Content, sig.Text = sig.Content, false, false
+	out := &p.raw
 	switch {
 	case p.anew || p.Stage.Touched():
 		p.anew = true
-		dst = append(dst, p.coded...)
-	case p.Stage.Pending():
+		out = &p.coded
+		if c, ok := p.enc.(wire.Counter); ok {
+			p.next = c.Next()
+		}
+	case p.Stage.Pending(), p.opens:
+		sig.Next = p.next
 		return dst
 	default:
-		dst = append(dst, p.raw...)
+		p.next = sig.Next
+		if p.follower != nil && len(ev.Data) > 0 {
+			p.follower.Follow(ev)
+		}
 	}
-	p.raw, p.coded = p.raw[:0], p.coded[:0]
+	sig.Content, sig.Text, sig.Next = out.content, out.text, p.next
+	dst = append(dst, out.frames...)
+	p.raw, p.coded = held{frames: p.raw.frames[:0]}, held{frames: p.coded.frames[:0]}
 	return dst
 }

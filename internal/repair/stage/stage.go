@@ -1,6 +1,7 @@
-// Package stage puts repair and filters between a provider's decoder and a
-// caller's encoder: it turns the neutral events of one answer into those that
-// the caller gets. Repair comes first, so that a filter cannot delete a call.
+// Package stage puts repair, filters and the rule about reasoning between a
+// provider's decoder and a caller's encoder: it turns the neutral events of one
+// answer into those that the caller gets. Repair comes before the filters, so
+// that none of them can delete a call.
 //
 //   - Decoder wraps the provider's decoder, for answers that are translated or
 //     assembled anyway.
@@ -29,14 +30,30 @@ type Options struct {
 	// NewID makes the id of a call that was found, with the prefix of its wire.
 	// It must be there if Tools are.
 	NewID func() string
+	// Aliases tell, by name, what the caller calls tools whose form its own wire
+	// alone has. nil = none, or wire.Back takes care of them.
+	Aliases map[string]wire.Alias
+	// Reasoning says what is done with the model's reasoning.
+	Reasoning Reasoning
 	// Whole says that the caller sees nothing before the end of the answer; see
 	// repair.NewFilter.
 	Whole bool
 }
 
+// Reasoning says what is done with the model's reasoning: with what the wire
+// tells as such, and with a think span at the beginning of the text.
+type Reasoning uint8
+
+// The ways. Keep is the default and leaves it as it comes.
+const (
+	Keep Reasoning = iota
+	Drop           // the caller gets none of it
+	Show           // the caller gets all of it as its wire's reasoning, the span too
+)
+
 // Active reports whether there is anything to do: without it, an answer needs no
 // Stage.
-func (o Options) Active() bool { return o.Tools.Len() > 0 || len(o.Filters) > 0 }
+func (o Options) Active() bool { return o.Tools.Len() > 0 || len(o.Filters) > 0 || o.Reasoning != Keep }
 
 // A Stage mends one answer. It belongs to one goroutine.
 type Stage struct {
@@ -53,6 +70,10 @@ type Stage struct {
 	native  bool       // the provider makes its calls properly: no more is searched
 	touched bool
 	calls   []repair.Call
+
+	lead    lead // of the answer's text
+	skip    bool // a block of reasoning is open that is left out
+	dropped bool // reasoning was left out
 }
 
 // New returns a Stage for one answer. The error is about the name of a filter.
@@ -61,7 +82,11 @@ func New(o Options) (*Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Stage{o: o, chain: chain, native: o.Tools.Len() == 0}, nil
+	s := &Stage{o: o, chain: chain, native: o.Tools.Len() == 0}
+	if o.Reasoning == Keep {
+		s.lead.state = leadOver
+	}
+	return s, nil
 }
 
 // Calls returns the calls that were found, for one event each.
@@ -70,26 +95,32 @@ func (s *Stage) Calls() []repair.Call { return s.calls }
 // Applied returns the names of the filters that changed something.
 func (s *Stage) Applied() []string { return s.chain.Applied() }
 
+// Dropped reports whether reasoning was left out.
+func (s *Stage) Dropped() bool { return s.dropped }
+
 // Touched reports whether what the caller gets is something else than what came.
 func (s *Stage) Touched() bool { return s.touched || len(s.chain.Applied()) > 0 }
 
 // Pending reports whether something is held back that the caller may still get.
 func (s *Stage) Pending() bool {
-	return s.in && !s.out || s.scanner != nil && s.scanner.Held() > 0 || s.chain.Held()
+	return s.in && !s.out || s.scanner != nil && s.scanner.Held() > 0 || s.chain.Held() || s.lead.holds()
 }
 
 // Event appends to dst what the caller gets for one event of the provider.
 func (s *Stage) Event(dst []wire.Event, ev wire.Event) []wire.Event {
 	switch ev.Kind {
 	case wire.BlockStart:
-		if ev.Block.Kind != wire.Text {
-			if ev.Block.Kind == wire.ToolUse {
-				s.native = true
+		switch ev.Block.Kind {
+		case wire.Text:
+			s.begin(ev.Block)
+			return s.text(dst, ev.Block.Text)
+		case wire.ToolUse:
+			s.native, s.lead.state = true, leadOver
+		case wire.Reasoning, wire.Redacted:
+			if s.o.Reasoning == Drop {
+				s.skip, s.touched, s.dropped = true, true, true
 			}
-			break
 		}
-		s.begin(ev.Block)
-		return s.text(dst, ev.Block.Text)
 	case wire.Delta:
 		if s.in {
 			return s.text(dst, ev.Text)
@@ -98,6 +129,10 @@ func (s *Stage) Event(dst []wire.Event, ev wire.Event) []wire.Event {
 		if s.in {
 			return s.end(dst)
 		}
+		if s.skip {
+			s.skip = false
+			return dst
+		}
 	case wire.Finish:
 		if s.in { // its end was forgotten
 			dst = s.end(dst)
@@ -105,6 +140,12 @@ func (s *Stage) Event(dst []wire.Event, ev wire.Event) []wire.Event {
 		if len(s.calls) > 0 && ev.Stop != wire.StopLength && ev.Stop != wire.StopTools {
 			ev.Stop, ev.StopSequence = wire.StopTools, ""
 		}
+	}
+	if s.skip && ev.Kind != wire.Finish {
+		if ev.Usage != nil { // told in the middle of what is left out
+			dst = append(dst, wire.Event{Kind: wire.UsageReport, Usage: ev.Usage})
+		}
+		return dst
 	}
 	return append(dst, ev)
 }
@@ -125,6 +166,11 @@ func (s *Stage) begin(b wire.Block) {
 
 // text takes text of the block.
 func (s *Stage) text(dst []wire.Event, text string) []wire.Event {
+	if s.lead.state != leadOver {
+		if dst, text = s.leading(dst, text); text == "" {
+			return dst
+		}
+	}
 	if s.scanner == nil {
 		return s.say(dst, s.chain.Feed(text))
 	}
@@ -174,8 +220,12 @@ func (s *Stage) call(dst []wire.Event, c repair.Call) []wire.Event {
 	}
 	s.out, s.blank, s.split, s.touched = false, "", true, true
 	s.calls = append(s.calls, c)
+	b := wire.Block{Kind: wire.ToolUse, ID: s.o.NewID(), Name: c.Name}
+	if a, ok := s.o.Aliases[c.Name]; ok {
+		b.Alias = &a
+	}
 	return append(dst,
-		wire.Event{Kind: wire.BlockStart, Block: wire.Block{Kind: wire.ToolUse, ID: s.o.NewID(), Name: c.Name}},
+		wire.Event{Kind: wire.BlockStart, Block: b},
 		wire.Event{Kind: wire.Delta, Text: string(c.Arguments)},
 		wire.Event{Kind: wire.BlockStop},
 	)
@@ -184,6 +234,7 @@ func (s *Stage) call(dst []wire.Event, c repair.Call) []wire.Event {
 // end ends the block. One that is left empty by what was taken out of it is not
 // told at all.
 func (s *Stage) end(dst []wire.Event) []wire.Event {
+	dst = s.endLead(dst)
 	if s.scanner != nil {
 		s.pieces = s.scanner.Close(s.pieces[:0])
 		dst = s.take(dst)

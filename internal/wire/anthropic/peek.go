@@ -32,6 +32,12 @@ func (Codec) Peek(body []byte) (wire.Head, error) {
 			p.messages()
 		case "tools":
 			p.tools()
+		case "tool_choice":
+			for key := range s.Fields() {
+				if string(key) == "type" {
+					h.NoCalls = string(s.Word()) == "none"
+				}
+			}
 		case "thinking":
 			for key := range s.Fields() {
 				if string(key) == "type" {
@@ -128,6 +134,11 @@ func (p *peeker) content(result *bool) {
 
 func (p *peeker) tools() {
 	s := &p.s
+	if s.Kind() != scan.Array {
+		return
+	}
+	from := s.Offset()
+	defer func() { p.head.Declared = s.Since(from) }()
 	for range s.Items() {
 		p.head.Needs.Tools = true
 		for key := range s.Fields() {

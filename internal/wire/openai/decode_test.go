@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/tidwall/gjson"
 
 	"github.com/dreyhq/drey"
 	"github.com/dreyhq/drey/internal/wire"
@@ -109,7 +110,7 @@ func TestDecodeRequestRefuses(t *testing.T) {
 
 func TestPeek(t *testing.T) {
 	body := `{"model":"m","profile":"p","stream":true,"stream_options":{"include_usage":true},"max_tokens":10,"max_completion_tokens":20,
-		"prompt_cache_key":"k","user":"not this","reasoning_effort":"high","response_format":{"type":"json_schema"},
+		"prompt_cache_key":"k","user":"not this","n":2,"tool_choice":"none","reasoning_effort":"high","response_format":{"type":"json_schema"},
 		"tools":[{"type":"function","function":{"name":"ls","description":"12345","parameters":{ }}},{"type":"custom","custom":{"name":"patch"}}],
 		"messages":[
 			{"role":"system","content":"1234"},
@@ -124,7 +125,8 @@ func TestPeek(t *testing.T) {
 	want := wire.Head{
 		Model: "m", Profile: "p", Stream: true, WantUsage: true, MaxTokens: 20, Session: "k", Turns: 1,
 		Tokens: 9 + wire.ImageTokens + wire.DocumentTokens, Tools: []string{"ls", "patch"},
-		Needs: wire.Needs{Tools: true, Vision: true, Documents: true, JSONSchema: true, Thinking: true},
+		Needs:    wire.Needs{Tools: true, Vision: true, Documents: true, JSONSchema: true, Thinking: true},
+		Declared: []byte(gjson.Get(body, "tools").Raw), NoCalls: true, Choices: 2,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -30,7 +30,11 @@ func (e *encoder) Encode(dst []byte, ev wire.Event) []byte {
 	e.note(ev.Usage)
 	switch ev.Kind {
 	case wire.Start:
-		e.begin(cmp.Or(e.o.ID, ev.ID), cmp.Or(e.o.Model, ev.Model))
+		id := e.o.ID
+		if id == "" {
+			id = completionID(ev.ID)
+		}
+		e.begin(id, cmp.Or(e.o.Model, ev.Model))
 		return e.delta(dst, `{"role":"assistant","content":""}`)
 	case wire.BlockStart:
 		return e.block(dst, ev.Block)
@@ -62,7 +66,7 @@ func (e *encoder) note(u *wire.Usage) {
 // begin prepares what every chunk begins with.
 func (e *encoder) begin(id, model string) {
 	p := append(e.prefix, `data: {"id":`...)
-	p = scan.AppendString(p, completionID(id))
+	p = scan.AppendString(p, id)
 	p = append(p, `,"object":"chat.completion.chunk","created":`...)
 	p = strconv.AppendInt(p, e.o.Created, 10)
 	p = append(p, `,"model":`...)

@@ -71,13 +71,33 @@ func (p *peek) field(key []byte) {
 			}
 		}
 	case "tools":
-		for range s.Items() {
-			p.tool()
-		}
+		p.tools(p.tool)
+	case "tool_choice":
+		p.choice()
+	case "n":
+		h.Choices, _ = s.Int()
 	case "messages":
 		for range s.Items() {
 			p.message()
 		}
+	}
+}
+
+// tools reads the list of tools, each by tool.
+func (p *peek) tools(tool func()) {
+	if p.s.Kind() != scan.Array {
+		return
+	}
+	from := p.s.Offset()
+	for range p.s.Items() {
+		tool()
+	}
+	p.head.Declared = p.s.Since(from)
+}
+
+func (p *peek) choice() {
+	if p.s.Kind() == scan.String {
+		p.head.NoCalls = string(p.s.Word()) == "none"
 	}
 }
 

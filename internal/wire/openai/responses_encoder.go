@@ -30,6 +30,9 @@ type responsesEncoder struct {
 	usage   *wire.Usage
 	made    wire.Estimator // of the answer, where the provider reports no usage
 	data    []byte         // reused
+
+	followed int  // of items, those that went to the caller as they came
+	unended  bool // the last item went so, all but its end
 }
 
 // Next is the number of the event that would follow.
@@ -68,7 +71,7 @@ func (e *responsesEncoder) Encode(dst []byte, ev wire.Event) []byte {
 		}
 		e.item.sign += ev.Text
 	case wire.Finish:
-		return e.finish(e.stop(dst), ev)
+		return e.finish(e.endItem(e.stop(dst)), ev)
 	}
 	return dst // usage is told at the end
 }
@@ -87,8 +90,12 @@ func (e *responsesEncoder) response(dst []byte, kind string, usage *wire.Usage) 
 }
 
 func (e *responsesEncoder) start(dst []byte, ev wire.Event) []byte {
+	id := e.o.ID
+	if id == "" {
+		id = responseID(ev.ID)
+	}
 	e.head = answerHead{
-		id: responseID(cmp.Or(e.o.ID, ev.ID)), model: cmp.Or(e.o.Model, ev.Model), created: e.o.Created, status: statusInProgress,
+		id: id, model: cmp.Or(e.o.Model, ev.Model), created: e.o.Created, status: statusInProgress,
 	}
 	e.ids = idsOf(e.head.id)
 	return e.response(e.response(dst, eventCreated, nil), eventInProgress, nil)
@@ -96,6 +103,7 @@ func (e *responsesEncoder) start(dst []byte, ev wire.Event) []byte {
 
 // begin opens the item of the block that waits, and the part of it.
 func (e *responsesEncoder) begin(dst []byte) []byte {
+	dst = e.endItem(dst)
 	e.waiting, e.open = false, true
 	e.item = newOutput(e.ids, e.index, &e.block)
 	e.deltas = e.block.Kind != wire.ToolUse || e.item.form == wire.FunctionForm
@@ -207,7 +215,7 @@ func (e *responsesEncoder) stop(dst []byte) []byte {
 		dst = e.part(dst, eventPartDone, false)
 	}
 	dst = e.itemEvent(dst, eventItemDone, statusCompleted)
-	if e.index > 0 {
+	if len(e.items) > 0 {
 		e.items = append(e.items, ',')
 	}
 	e.items = e.item.append(e.items, statusCompleted)

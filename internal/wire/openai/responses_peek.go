@@ -47,9 +47,9 @@ func (p *peek) responsesField(key []byte) {
 	case "instructions":
 		s.CountText(&p.est.Count)
 	case "tools":
-		for range s.Items() {
-			p.responsesTool("")
-		}
+		p.tools(func() { p.responsesTool("") })
+	case "tool_choice":
+		p.choice()
 	case "input":
 		if s.CountText(&p.est.Count) {
 			h.Turns++

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/tidwall/gjson"
 
 	"github.com/dreyhq/drey"
 	"github.com/dreyhq/drey/internal/wire"
@@ -120,7 +121,7 @@ func TestResponsesDecodeRequestRefuses(t *testing.T) {
 }
 
 func TestResponsesPeek(t *testing.T) {
-	body := `{"model":"m","profile":"p","stream":true,"max_output_tokens":20,"prompt_cache_key":"k","reasoning":{"effort":"high"},
+	body := `{"model":"m","profile":"p","stream":true,"max_output_tokens":20,"prompt_cache_key":"k","reasoning":{"effort":"high"},"tool_choice":"none",
 		"text":{"format":{"type":"json_schema"}},"instructions":"1234",
 		"tools":[{"type":"function","name":"ls","description":"12345","parameters":{ }},{"type":"namespace","name":"ns","tools":[{"type":"function","name":"a"}]},{"type":"local_shell"}],
 		"input":[
@@ -138,7 +139,8 @@ func TestResponsesPeek(t *testing.T) {
 	want := wire.Head{
 		Model: "m", Profile: "p", Stream: true, WantUsage: true, MaxTokens: 20, Session: "k", Turns: 1,
 		Tokens: 10 + wire.ImageTokens + wire.DocumentTokens, Tools: []string{"ls", "ns__a", "local_shell"},
-		Needs: wire.Needs{Tools: true, Vision: true, Documents: true, JSONSchema: true, Thinking: true},
+		Needs:    wire.Needs{Tools: true, Vision: true, Documents: true, JSONSchema: true, Thinking: true},
+		Declared: []byte(gjson.Get(body, "tools").Raw), NoCalls: true,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

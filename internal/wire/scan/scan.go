@@ -83,6 +83,10 @@ func (s *Scanner) End() error {
 // last one ended.
 func (s *Scanner) Offset() int { return s.i }
 
+// Since returns the text from an earlier Offset up to this one, as it was
+// written. It points into the text.
+func (s *Scanner) Since(offset int) []byte { return s.b[offset:s.i] }
+
 // Kind says what the next value is, without taking it.
 func (s *Scanner) Kind() Kind {
 	s.space()
