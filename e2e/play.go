@@ -120,13 +120,14 @@ func (s scenario) checkProvider(name string, calls []fake.Request, want int) err
 // checkRows holds what drey wrote down against what happened.
 func (s scenario) checkRows(home string) error {
 	var got []string
-	again := 0
+	again, repaired := 0, 0
 	for line := range strings.Lines(readAll(filepath.Join(home, "requests.jsonl"))) {
 		var row struct {
 			Outcome  string `json:"outcome"`
 			Status   int    `json:"status"`
 			Stream   bool   `json:"stream"`
 			Finish   string `json:"finish"`
+			Repaired int    `json:"repaired"`
 			Attempts []struct {
 				Provider string `json:"provider"`
 				Class    string `json:"class"`
@@ -147,6 +148,10 @@ func (s scenario) checkRows(home string) error {
 			way = append(way, a.Provider+":"+a.Class)
 		}
 		got = append(got, strings.Join(way, " "))
+		repaired += row.Repaired
+	}
+	if repaired != s.repaired {
+		return fmt.Errorf("requests.jsonl tells of %d repaired calls, want %d", repaired, s.repaired)
 	}
 	if again != s.again {
 		return fmt.Errorf("requests.jsonl tells of %d answers that broke off, want %d", again, s.again)

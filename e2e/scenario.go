@@ -32,6 +32,8 @@ type scenario struct {
 	// Answers that break off after their first content, which the agent asks for
 	// again by itself, streamed or not.
 	again int
+	// Tool calls that a provider printed and drey made calls.
+	repaired int
 	// The attempts of each other request of the task: provider:class.
 	attempts []string
 }
@@ -73,19 +75,41 @@ var scenarios = []scenario{
 		firstSees: 3, secondSees: 2, again: 1,
 		attempts: []string{"first:server second:ok", "first:server second:ok"},
 	},
+	{
+		name: "text-tools", tells: "the provider prints its reasoning and its tool call as text",
+		first: provider{"openai", prints}, second: provider{"anthropic", works},
+		firstSees: 2, secondSees: 0, repaired: 1,
+		attempts: []string{"first:ok", "first:ok"},
+	},
 }
 
 // works asks for the tool, and answers with what the tool said.
 func works(_ int, r fake.Request) fake.Behaviour {
 	if !r.HasResult {
-		if slices.Contains(r.Tools, "Bash") {
-			args, _ := json.Marshal(map[string]string{"command": command, "description": "Compute and keep a number"})
-			return fake.CallTools(fake.ToolCall{Name: "Bash", Args: string(args)})
-		}
-		args, _ := json.Marshal(map[string]string{"cmd": command}) // Codex's
-		return fake.CallTools(fake.ToolCall{Name: "exec_command", Args: string(args)})
+		return fake.CallTools(call(r))
 	}
 	return fake.Text(answer + toolResult(r.Body))
+}
+
+// call is what the task needs, of the tool that the agent has for it.
+func call(r fake.Request) fake.ToolCall {
+	if slices.Contains(r.Tools, "Bash") {
+		args, _ := json.Marshal(map[string]string{"command": command, "description": "Compute and keep a number"})
+		return fake.ToolCall{Name: "Bash", Args: string(args)}
+	}
+	args, _ := json.Marshal(map[string]string{"cmd": command}) // Codex's
+	return fake.ToolCall{Name: "exec_command", Args: string(args)}
+}
+
+// prints works, as a model does whose server knows nothing of tools and of
+// reasoning: both are text.
+func prints(n int, r fake.Request) fake.Behaviour {
+	if r.HasResult {
+		return works(n, r)
+	}
+	c := call(r)
+	return fake.Text("<think>\nI should run it.\n</think>\n\nI run the command.\n\n" +
+		"```json\n{\"name\": \"" + c.Name + "\", \"arguments\": " + c.Args + "}\n```")
 }
 
 // dies works for one turn.

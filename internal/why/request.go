@@ -245,6 +245,8 @@ func (n *narrator) tell(ev drey.Event, later []drey.Event) {
 		n.say(ev.At, ev, "%s is asked again: its pause is over", id)
 	case "memory-pressure-detected":
 		n.say(ev.At, ev, "%s ran out of memory", id)
+	case "tool-call-repaired", "output-filter-applied", "capability-degraded":
+		n.mended(ev, id)
 	case "empty-answer":
 		n.say(ev.At, ev, "the answer of %s was empty", id)
 	case "drift-detected":
