@@ -31,6 +31,10 @@ type declaration struct {
 	text string
 }
 
+// freeText is the schema of a custom tool's arguments, whose form is
+// wire.CustomForm.
+const freeText = `{"type":"object","properties":{"input":{"type":"string"}},"required":["input"]}`
+
 // maxToolCache is how many bytes of declarations are remembered: those of some
 // dozen agents. Claude Code's are 90 KB.
 const maxToolCache = 2 << 20
@@ -72,8 +76,11 @@ func newToolset(codec wire.Codec, declared []byte) *toolset {
 	}
 	var tools []repair.Tool
 	for _, t := range r.Tools {
-		if t.Type == "" {
+		switch {
+		case t.Type == "":
 			tools = append(tools, repair.Tool{Name: t.Name, Schema: t.Schema})
+		case r.Aliases[t.Name].Form == wire.CustomForm:
+			tools = append(tools, repair.Tool{Name: t.Name, Schema: []byte(freeText)})
 		}
 	}
 	return &toolset{tools: repair.NewTools(tools), aliases: r.Aliases}
