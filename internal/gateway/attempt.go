@@ -38,7 +38,7 @@ func (p *Provider) speaks(w drey.Wire) bool {
 }
 
 // try performs one attempt and tells how it ended.
-func (x *exchange) try(ctx context.Context, l *lane) result {
+func (x *exchange) try(ctx context.Context, l *lane) (res result) {
 	a := &attempt{lane: l, start: time.Now(), codec: codecs[l.p.Wire]}
 	if a.same = l.p.speaks(x.req.Wire); a.same {
 		a.codec = x.codec
@@ -80,7 +80,7 @@ func (x *exchange) try(ctx context.Context, l *lane) result {
 		x.tap.whole(a.codec, ans.JSON)
 	}
 	x.mend(a, ans.Stream == nil || !x.head.Stream)
-	defer x.mended(a)
+	defer func() { x.mended(a, res) }()
 	switch {
 	case ans.Stream != nil && x.head.Stream:
 		return x.pump(a, ans.Stream, x.relay(a))

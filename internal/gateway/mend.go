@@ -141,9 +141,10 @@ func (x *exchange) giveBack(a *attempt, r *wire.Response) {
 	}
 }
 
-// mended tells what was done to the attempt's answer, once it is over.
-func (x *exchange) mended(a *attempt) {
-	if a.stage == nil {
+// mended tells what was done to the attempt's answer, once it is over. Of one
+// that left no trace there is nothing to tell.
+func (x *exchange) mended(a *attempt, res result) {
+	if a.stage == nil || !res.ok && !res.committed {
 		return
 	}
 	id := a.p.ID

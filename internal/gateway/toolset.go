@@ -48,7 +48,9 @@ func (c *toolCache) get(codec wire.Codec, declared []byte) *toolset {
 	if t != nil {
 		return t
 	}
-	t = newToolset(codec, declared)
+	if t = newToolset(codec, declared); len(declared) > maxToolCache {
+		return t
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.m == nil || c.bytes+len(declared) > maxToolCache {

@@ -227,22 +227,29 @@ func messagesStream(text string, size int) string {
 // play drives a relay over a stream.
 func play(t *testing.T, relay wire.Relay, stream string) (out string, last wire.Signal) {
 	t.Helper()
+	drive(t, relay, stream, func(made []byte, sig wire.Signal) {
+		out += string(made)
+		if sig.Done || sig.Err != nil {
+			last = sig
+		}
+	})
+	return out, last
+}
+
+// drive drives a relay over a stream and hands on what each frame made.
+func drive(t *testing.T, relay wire.Relay, stream string, take func(out []byte, sig wire.Signal)) {
+	t.Helper()
 	r := sse.NewReader(strings.NewReader(stream), 0)
 	for {
 		ev, err := r.Next()
 		if err == io.EOF {
-			tail, sig := relay.Close(nil)
-			if sig.Done || sig.Err != nil {
-				last = sig
-			}
-			return out + string(tail), last
+			take(relay.Close(nil))
+			return
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		var made []byte
-		made, last = relay.Frame(nil, ev)
-		out += string(made)
+		take(relay.Frame(nil, ev))
 	}
 }
 
