@@ -76,25 +76,30 @@ func TestNativeMessageOfTwoParts(t *testing.T) {
 	}
 }
 
-// The tools that only Responses has are called by what their caller calls them.
-func TestNativeCallsHaveTheirForm(t *testing.T) {
-	sc := native("a", nativeSays(true, `<tool_call>{"name": "mcp__ev__echo", "arguments": {"text": "hi"}}</tool_call>`+"\n", `<tool_call>{"name": "patch", "arguments": {"input": "a b"}}</tool_call>`))
-	change := sc.change
-	sc.change = func(p *Provider) { change(p); p.Repair = true }
-	l := newLab(t, nil, sc)
-	a := l.ask(t.Context(), drey.WireResponses, toolPrompt(drey.WireResponses, true, "tools", `[
-		{"type":"namespace","name":"mcp__ev","tools":[{"type":"function","name":"echo","parameters":{"type":"object","properties":{"text":{"type":"string"}}}}]},
-		{"type":"custom","name":"patch"},
-		{"type":"web_search"}]`))
-	checkNumbers(t, drey.WireResponses, a)
-	end := a.body[strings.LastIndex(a.body, "data: ")+len("data: "):]
-	var got []string
-	for _, it := range gjson.Get(end, "response.output").Array() {
-		got = append(got, strings.Join([]string{it.Get("type").Str, it.Get("namespace").Str, it.Get("name").Str, it.Get("arguments").Str, it.Get("input").Str}, "|"))
-	}
-	want := `web_search_call|||| function_call|mcp__ev|echo|{"text": "hi"}| custom_tool_call||patch||a b`
-	if strings.Join(got, " ") != want {
-		t.Errorf("%q, want %q\n%s", got, want, a.body)
+// The tools that only Responses has are called by what their caller calls them,
+// whatever the provider's wire.
+func TestCallsHaveTheirCallersForm(t *testing.T) {
+	pieces := []string{"<tool_call>{\"name\": \"mcp__ev__echo\", \"arguments\": {\"text\": \"hi\"}}</tool_call>\n", `<tool_call>{"name": "patch", "arguments": {"input": "a b"}}</tool_call>`}
+	for _, p := range pairings {
+		if p.caller != drey.WireResponses {
+			continue
+		}
+		l := newLab(t, nil, p.saying(true, Mending{Repair: true}, pieces...))
+		a := l.ask(t.Context(), p.caller, toolPrompt(p.caller, true, "tools", `[
+			{"type":"namespace","name":"mcp__ev","tools":[{"type":"function","name":"echo","parameters":{"type":"object","properties":{"text":{"type":"string"}}}}]},
+			{"type":"custom","name":"patch"},
+			{"type":"web_search"}]`))
+		checkNumbers(t, p.caller, a)
+		end := a.body[strings.LastIndex(a.body, "data: ")+len("data: "):]
+		var got []string
+		for _, it := range gjson.Get(end, "response.output").Array() {
+			if kind := it.Get("type").Str; kind != "web_search_call" {
+				got = append(got, strings.Join([]string{kind, it.Get("namespace").Str, it.Get("name").Str, it.Get("arguments").Str, it.Get("input").Str}, "|"))
+			}
+		}
+		if want := `function_call|mcp__ev|echo|{"text": "hi"}| custom_tool_call||patch||a b`; strings.Join(got, " ") != want {
+			t.Errorf("%s: %q, want %q\n%s", p, got, want, a.body)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -193,6 +194,9 @@ var wires = []struct {
 func pieces(text string, size int) (out []string) {
 	for text != "" {
 		n := min(size, len(text))
+		for n < len(text) && !utf8.RuneStart(text[n]) {
+			n++
+		}
 		quoted, _ := json.Marshal(text[:n])
 		out = append(out, string(quoted))
 		text = text[n:]
