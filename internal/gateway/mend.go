@@ -95,7 +95,7 @@ func (a *attempt) decoder() wire.Decoder {
 	return stage.Decoder(a.codec.NewDecoder(), a.stage)
 }
 
-// pass is the relay to a caller of the provider's own wire.
+// passing is the relay to a caller of the provider's own wire.
 func (x *exchange) passing(a *attempt) wire.Relay {
 	watch := x.codec.NewObserver(wire.ObserverOptions{HideUsage: !x.head.WantUsage})
 	if a.stage == nil {
