@@ -21,6 +21,7 @@ var floors = map[string]int{
 	"": 0, // the vocabulary
 
 	"internal/affinity":       1,
+	"internal/autoroute":      1,
 	"internal/config":         1,
 	"internal/guard":          1,
 	"internal/health":         1,
@@ -74,11 +75,15 @@ var floors = map[string]int{
 }
 
 // families are the rooms in which packages may know each other.
-var families = []string{"internal/wire", "internal/store", "internal/activation"}
+var families = []string{"internal/config", "internal/wire", "internal/store", "internal/activation"}
 
 // guests are the rooms that may read a family of their own floor, which does not
-// know them: the guards and repairs are rules about the wires' bytes.
-var guests = map[string]string{"internal/affinity": "internal/wire", "internal/guard": "internal/wire", "internal/repair": "internal/wire", "internal/spend": "internal/wire"}
+// know them: the guards and repairs are rules about the wires' bytes, and a
+// configuration with a condition in it is good only if the condition is.
+var guests = map[string]string{
+	"internal/affinity": "internal/wire", "internal/autoroute": "internal/wire", "internal/guard": "internal/wire",
+	"internal/repair": "internal/wire", "internal/spend": "internal/wire", "internal/config": "internal/autoroute",
+}
 
 // impure are the imports that have no place in a core. What they would give
 // comes in on the event instead: the time in At, randomness in Rand, bytes as

@@ -14,6 +14,7 @@ import (
 type checker struct {
 	*decoder
 	f        *File
+	source   []byte
 	warnings []Warning
 }
 
@@ -28,6 +29,7 @@ func (c *checker) check() {
 		c.profile(&c.f.Profiles[i])
 	}
 	c.defaultProfile()
+	c.autoRouter()
 	c.aliases()
 	c.gatewayKeys()
 	c.money()
@@ -207,7 +209,7 @@ func (c *checker) proxy(path, raw string) {
 
 func (c *checker) profile(p *Profile) {
 	path := join("profiles", string(p.Name))
-	if p.Name == "auto" {
+	if p.Name == AutoProfile {
 		at := c.keys[path]
 		c.fail(at.line, at.col, path, &problem{"no profile may be called auto, which stands for the auto-router", "choose another name", true})
 	}
@@ -235,7 +237,7 @@ func (c *checker) profile(p *Profile) {
 
 func (c *checker) defaultProfile() {
 	name := c.f.DefaultProfile
-	if c.f.Profile(name) != nil || !c.sound("default_profile") || len(c.f.Profiles) == 0 {
+	if name == AutoProfile || c.f.Profile(name) != nil || !c.sound("default_profile") || len(c.f.Profiles) == 0 {
 		return
 	}
 	msg := "there is no profile " + quoteJSON(string(name))

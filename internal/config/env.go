@@ -21,7 +21,12 @@ func (f *File) Overlay(env func(name string) (value string, ok bool)) error {
 	}
 	old, origin := f.DefaultProfile, f.origins["default_profile"]
 	errs := f.overlay(env)
-	if name := f.DefaultProfile; f.Profile(name) == nil && f.origins["default_profile"] == FromEnv {
+	switch name := f.DefaultProfile; {
+	case f.origins["default_profile"] != FromEnv:
+	case name == AutoProfile && f.AutoRouter == nil:
+		errs = append(errs, &Error{Path: EnvProfile, Msg: noRouter, Hint: noRouterHint})
+		f.DefaultProfile, f.origins["default_profile"] = old, origin
+	case name != AutoProfile && f.Profile(name) == nil:
 		errs = append(errs, &Error{Path: EnvProfile, Msg: "there is no profile " + quoteJSON(string(name)), Hint: didYouMean(string(name), f.profileNames(), "")})
 		f.DefaultProfile, f.origins["default_profile"] = old, origin
 	}

@@ -38,11 +38,11 @@ type File struct {
 	Version         int             `yaml:"version,keep" default:"1" range:"1..1" doc:"version of the file's format"`
 	Listen          Listen          `yaml:"listen" restart:"yes" doc:"where requests are taken, and how many"`
 	AllowPaid       bool            `yaml:"allow_paid" default:"false" doc:"use providers of class paid; DREY_ALLOW_PAID beats it both ways"`
-	DefaultProfile  drey.ProfileID  `yaml:"default_profile" default:"default" later:"^auto$" pattern:"^[A-Za-z0-9._-]{1,64}$" doc:"profile of requests that name none; DREY_PROFILE overrides it"`
+	DefaultProfile  drey.ProfileID  `yaml:"default_profile" default:"default" pattern:"^[A-Za-z0-9._-]{1,64}$" doc:"profile of requests that name none; auto asks the auto_router; DREY_PROFILE overrides it"`
 	Providers       []Provider      `yaml:"providers,required" doc:"models behind endpoints, by name"`
 	Profiles        []Profile       `yaml:"profiles,required" doc:"chains of providers with their policies, by name"`
 	Aliases         []Alias         `yaml:"aliases" doc:"model name, with * and ? as wildcards, to a profile or provider; the first match in the order of the file counts"`
-	AutoRouter      *AutoRouter     `yaml:"auto_router" built:"no" doc:"rules that choose a profile by what a request looks like"`
+	AutoRouter      *AutoRouter     `yaml:"auto_router" doc:"rules that choose a profile by what a request looks like"`
 	Health          Health          `yaml:"health" doc:"when a provider is taken out and how it comes back"`
 	ContinuousProbe ContinuousProbe `yaml:"continuous_probe" doc:"probes of providers that nobody uses at the moment"`
 	ProcessGroups   []ProcessGroup  `yaml:"process_groups" doc:"groups of processes that compete for memory, by name"`

@@ -31,7 +31,7 @@ func Parse(name string, data []byte, opt Options) (*File, []Warning, error) {
 	for path := range d.at {
 		f.origins[path] = FromFile
 	}
-	c := &checker{decoder: d, f: f}
+	c := &checker{decoder: d, f: f, source: data}
 	errs := f.overlay(opt.Env)
 	c.check()
 	if len(errs)+len(d.errs) > 0 {

@@ -82,10 +82,14 @@ func TestParseWhole(t *testing.T) {
 		Version:        1,
 		Listen:         Listen{Addr: "0.0.0.0:4000", AllowedHosts: []string{"drey.example.com", "box.local"}, MaxBodyMB: 128, MaxStreams: 100, Keepalive: 15 * second},
 		AllowPaid:      true,
-		DefaultProfile: "coding",
-		Aliases:        []Alias{{"claude-haiku-*", "plain"}, {"*-mini", "local"}, {"?", "coding"}},
-		Store:          Store{URL: "postgres://drey@db.example/drey?sslmode=require"},
-		Journal:        Journal{Keep: 14 * 24 * 3600 * second},
+		DefaultProfile: "auto",
+		AutoRouter: &AutoRouter{Default: "coding", Rules: []RouterRule{
+			{ID: "pictures", When: "has_image", Profile: "coding"},
+			{ID: "long", When: `tokens > 30000 and not (model startsWith "claude")`, Profile: "coding"},
+		}},
+		Aliases: []Alias{{"claude-haiku-*", "plain"}, {"*-mini", "local"}, {"?", "coding"}},
+		Store:   Store{URL: "postgres://drey@db.example/drey?sslmode=require"},
+		Journal: Journal{Keep: 14 * 24 * 3600 * second},
 		Keys: []Key{
 			{Name: "ci", Secret: Secret{Env: "CI_KEY"}, Profiles: []drey.ProfileID{"plain"}, Budget: &Budget{USDMonth: new(20.0)}, RequestsPerMinute: 30},
 			{Name: "me", Secret: Secret{File: "/etc/drey/me"}, Admin: true},
@@ -354,7 +358,7 @@ func TestEnvironment(t *testing.T) {
 		{"neither", "maybe", "", false, "", "DREY_ALLOW_PAID: neither yes nor no; set it to 1, true, yes or on, or to 0, false, no or off"},
 		{"a profile", "", "other", true, "other", ""},
 		{"an unknown profile", "", "othr", false, "", `DREY_PROFILE: there is no profile "othr"; did you mean other?`},
-		{"the auto-router", "", "auto", false, "", "DREY_PROFILE: not built yet; set it to the name of a profile"},
+		{"the auto-router", "", "auto", false, "", "DREY_PROFILE: auto asks the auto-router, and there is none; add auto_router with its rules, or name a profile"},
 		{"both wrong", "x", "a b", false, "", "DREY_ALLOW_PAID: neither yes nor no; set it to 1, true, yes or on, or to 0, false, no or off\nDREY_PROFILE: not a name; set it to the name of a profile"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

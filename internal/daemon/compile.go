@@ -37,6 +37,9 @@ func (c *compiler) settings(f *config.File) (gateway.Settings, error) {
 		AllowPaid: f.AllowPaid, DefaultProfile: f.DefaultProfile, Keepalive: f.Listen.Keepalive.D(),
 	}
 	var errs []error
+	if err := autoRouter(f, &s); err != nil {
+		errs = append(errs, err)
+	}
 	for i := range f.Providers {
 		p, err := c.provider(&f.Providers[i])
 		if err != nil {

@@ -119,6 +119,7 @@ func (g *Gateway) serve(ctx context.Context, w http.ResponseWriter, r *Request, 
 	gen := g.gen.Load()
 	rec := &Record{ID: r.ID, At: r.At, Wire: r.Wire, Key: r.Key.Name, Outcome: OutcomeRefused}
 	head, choice, refusal := g.choose(gen, codec, r)
+	g.autoRouted(gen, rec, r)
 	rec.Asked, rec.Stream, rec.Profile = head.Model, head.Stream, choice.Profile
 	var ch *chain
 	if refusal == nil {
@@ -175,6 +176,7 @@ func (g *Gateway) choose(gen *generation, codec wire.Codec, r *Request) (wire.He
 	}
 	choice, err := gen.directory.Choose(route.Choosing{
 		Body: head.Profile, Header: r.HeaderProfile, Path: r.PathProfile, Model: head.Model, Allowed: r.Key.Profiles,
+		Auto: gen.Auto.asker(r, head),
 	})
 	if err != nil {
 		return head, choice, chooseRefusal(err)

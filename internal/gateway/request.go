@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/autoroute"
 )
 
 // Request is one call of an agent as the door took it in: authenticated,
@@ -21,6 +22,8 @@ type Request struct {
 	HeaderProfile, PathProfile string
 
 	Key Key
+
+	auto *autoroute.Verdict // what the auto-router said, if it was asked
 }
 
 // Key is who calls. The zero value is anybody on a gateway without keys.

@@ -22,6 +22,7 @@ type Settings struct {
 	Profiles       []Profile  // in file order
 	Aliases        []route.Alias
 	Keepalive      time.Duration // how long a stream may be silent toward the caller
+	Auto           *AutoRouter   // chooses in place of DefaultProfile; nil = nobody does
 }
 
 // Provider is one provider of a generation.

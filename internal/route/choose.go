@@ -46,6 +46,9 @@ type Choosing struct {
 	Model  string // the model that the body names
 	// Allowed are the profiles that the request's key may use; empty = all.
 	Allowed []drey.ProfileID
+	// Auto asks the auto-router for a profile. It is called at most once, and
+	// only where nothing stronger chose; nil = there is none.
+	Auto func() drey.ProfileID
 }
 
 // Setter says who chose a profile.
@@ -58,10 +61,11 @@ const (
 	ByPath
 	ByKey
 	ByModel
+	ByAuto
 	ByDefault
 )
 
-var setterNames = [...]string{"body", "header", "path", "key", "model", "default"}
+var setterNames = [...]string{"body", "header", "path", "key", "model", "auto", "default"}
 
 // String returns the setter's name in events and rows.
 func (s Setter) String() string {
@@ -103,7 +107,7 @@ const (
 //  4. the key's only profile,
 //  5. the model: drey/NAME or claude-drey-NAME, then an exact profile, then the
 //     aliases in order, then an exact provider as a chain of one,
-//  6. the default profile.
+//  6. the auto-router, if there is one, else the default profile.
 //
 // A model that nothing knows is no error, since agents send their vendor's
 // names. Errors are *drey.Error of class Caller: CodeUnknownProfile for a name
@@ -135,7 +139,10 @@ func (d *Directory) Choose(c Choosing) (Choice, error) {
 	if d.providers[drey.ProviderID(c.Model)] {
 		return d.provider(c.Model, Choice{By: ByModel, Ours: true}, c.Allowed)
 	}
-	return d.profile(string(d.def), Choice{By: ByDefault}, c.Allowed) // 6
+	if c.Auto != nil { // 6
+		return d.profile(string(c.Auto()), Choice{By: ByAuto}, c.Allowed)
+	}
+	return d.profile(string(d.def), Choice{By: ByDefault}, c.Allowed)
 }
 
 // ownName returns NAME of drey/NAME and claude-drey-NAME.

@@ -22,6 +22,8 @@ func testDirectory() *Directory {
 func TestChoose(t *testing.T) {
 	all := []drey.ProfileID(nil)
 	two := []drey.ProfileID{"coder", "cheap"}
+	auto := func(p drey.ProfileID) func() drey.ProfileID { return func() drey.ProfileID { return p } }
+	never := func() drey.ProfileID { t.Error("the auto-router was asked"); return "" }
 	for _, tc := range []struct {
 		name string
 		c    Choosing
@@ -44,6 +46,12 @@ func TestChoose(t *testing.T) {
 		{"the glob is over the whole name", Choosing{Model: "gpt-5o"}, Choice{Profile: "default", By: ByDefault}, "", ""},
 		{"exact provider", Choosing{Model: "ollama"}, Choice{Profile: "default", Provider: "ollama", By: ByModel, Ours: true}, "", ""},
 		{"a provider of a profile of the key", Choosing{Model: "ollama", Allowed: two}, Choice{Profile: "cheap", Provider: "ollama", By: ByModel, Ours: true}, "", ""},
+
+		{"the auto-router before the default", Choosing{Model: "mystery-9", Auto: auto("cheap")}, Choice{Profile: "cheap", By: ByAuto}, "", ""},
+		{"a name before the auto-router", Choosing{Model: "coder", Auto: never}, Choice{Profile: "coder", By: ByModel, Ours: true}, "", ""},
+		{"an alias before the auto-router", Choosing{Model: "claude-4-haiku-x", Auto: never}, Choice{Profile: "cheap", By: ByModel}, "", ""},
+		{"the key's only profile before the auto-router", Choosing{Allowed: []drey.ProfileID{"cheap"}, Auto: never}, Choice{Profile: "cheap", By: ByKey}, "", ""},
+		{"the auto-router chooses what the key may not use", Choosing{Allowed: two, Auto: auto("default")}, Choice{}, CodeForbidden, "coder, cheap"},
 
 		{"unknown in the body", Choosing{Body: "nope"}, Choice{}, CodeUnknownProfile, "default, coder, cheap"},
 		{"unknown in the header", Choosing{Header: "nope", Allowed: all}, Choice{}, CodeUnknownProfile, "nope"},

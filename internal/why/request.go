@@ -167,6 +167,7 @@ func (n *narrator) arrived(events []drey.Event) {
 		what += ", to be streamed"
 	}
 	n.say(n.at, drey.Event{}, "%s", what)
+	n.routed(events)
 	for _, ev := range events {
 		if ev.Name != "route-resolved" {
 			continue
@@ -195,7 +196,7 @@ func names(ev drey.Event, key string) []string {
 func (n *narrator) tell(ev drey.Event, later []drey.Event) {
 	id := text(ev, "provider")
 	switch ev.Name {
-	case "route-resolved", "request-ended": // told by arrived and ended
+	case "route-resolved", "request-ended", "auto-router": // told by arrived and ended
 	case "provider-skipped":
 		n.skipped(ev, id)
 	case "try-provider":
@@ -247,6 +248,8 @@ func (n *narrator) tell(ev drey.Event, later []drey.Event) {
 		n.say(ev.At, ev, "%s ran out of memory", id)
 	case "tool-call-repaired", "output-filter-applied", "capability-degraded":
 		n.mended(ev, id)
+	case "auto-router-error":
+		n.say(ev.At, ev, "rule %s of the auto-router could not be evaluated, and counted as false: %s", text(ev, "rule_id"), text(ev, "error"))
 	case "empty-answer":
 		n.say(ev.At, ev, "the answer of %s was empty", id)
 	case "drift-detected":

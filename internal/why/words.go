@@ -33,6 +33,7 @@ var chosenBy = map[string]string{
 	"path":    "named by the path",
 	"key":     "named by the client's key",
 	"model":   "named by the model's name",
+	"auto":    "chosen by the auto-router",
 	"default": "the default, since nothing named one",
 }
 
