@@ -23,6 +23,7 @@ var floors = map[string]int{
 	"internal/affinity":       1,
 	"internal/autoroute":      1,
 	"internal/config":         1,
+	"internal/config/migrate": 1,
 	"internal/guard":          1,
 	"internal/health":         1,
 	"internal/lifecycle":      1,

@@ -19,12 +19,12 @@ const zeroConfig = "zero-config"
 func configCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "config",
-		Short:   "Check, show and describe the configuration",
+		Short:   "Check, show, describe and import the configuration",
 		Example: "  drey config check\n  drey config show > ~/.drey/drey.yaml\n  drey config reload",
 		Args:    noArgs,
 		RunE:    showHelp,
 	}
-	cmd.AddCommand(configCheck(c), configShow(c), configReload(c), configSchema(c), configReference(c))
+	cmd.AddCommand(configCheck(c), configShow(c), configReload(c), configSchema(c), configReference(c), configImport(c))
 	return cmd
 }
 
