@@ -12,8 +12,8 @@ import (
 // gateway contract §3, "within 1 ms".
 const budget = 1_000_000
 
-// What evaluating costs at worst, in nanoseconds, as measured on a VM of 2020
-// with the benchmarks of this package (BenchmarkWorst) and rounded up.
+// What evaluating costs at worst, in nanoseconds, as measured on one core of a
+// virtual machine (BenchmarkWorst) and rounded up.
 const (
 	perNode    = 40 // one variable, constant or operator
 	perRound   = 80 // one round of a loop, without its body

@@ -160,7 +160,7 @@ func flow(v any) string {
 // refuses, until Parse takes it.
 func (m *importer) settle() error {
 	m.withoutSecrets(m.out)
-	for {
+	for range maxNodes { // each round takes something out
 		m.repoint()
 		w := writer{at: map[int]*entry{}}
 		w.tree(m.out, 0)
@@ -183,6 +183,7 @@ func (m *importer) settle() error {
 			return fmt.Errorf("what was written is refused: %w", errs[0]) // a bug of ours
 		}
 	}
+	return errors.New("what was written is refused again and again") // likewise
 }
 
 // repoint gives the default profile a name that is there.
