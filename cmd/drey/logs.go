@@ -143,6 +143,7 @@ func requestLine(row statedir.LogRow) string {
 	for _, g := range get("guards").Array() {
 		s += "  [" + g.Get("guard").String() + ":" + g.Get("action").String() + "]"
 	}
+	s += captureMarks(get)
 	if e := get("error").String(); e != "" {
 		s += "  " + e
 	}

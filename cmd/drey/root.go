@@ -98,7 +98,7 @@ daemon holds the home; 5 works, and wants attention (doctor); 124 time over.`,
 	root.SetHelpCommand(helpCommand())
 	root.AddCommand(
 		serveCommand(c), upCommand(c), downCommand(c), demoCommand(c), statusCommand(c), providerCommand(c), budgetCommand(c), whyCommand(c), lifecycleCommand(c), opsCommand(c), doctorCommand(c), eventsCommand(c),
-		auditCommand(c), requestsCommand(c), configCommand(c), serviceCommand(c), completionCommand(c), versionCommand(c),
+		auditCommand(c), requestsCommand(c), replayCommand(c), configCommand(c), serviceCommand(c), completionCommand(c), versionCommand(c),
 	)
 	noFileNames(root)
 	return root

@@ -98,8 +98,8 @@ type Logs struct {
 	Requests      bool       `yaml:"requests" default:"true" doc:"write a row per request, never its body, to requests.jsonl"`
 	RequestsMaxMB int        `yaml:"requests_max_mb" default:"50" range:"1..1024" doc:"size in MiB at which requests.jsonl is rotated"`
 	Keep          int        `yaml:"keep" default:"3" range:"1..20" doc:"rotated files kept of each"`
-	Capture       string     `yaml:"capture" built:"no" default:"off" enum:"off|errors|all" doc:"keep requests and raw answers, redacted"`
-	CaptureMaxMB  int        `yaml:"capture_max_mb" built:"no" default:"256" range:"1.." doc:"size of all captures in MiB"`
+	Capture       string     `yaml:"capture" default:"off" enum:"off|errors|all" doc:"keep requests with their bodies and their providers' raw answers, redacted, for drey replay: those that failed somewhere, or all"`
+	CaptureMaxMB  int        `yaml:"capture_max_mb" default:"256" range:"1.." doc:"size of all captures in MiB; the oldest go"`
 	Mirror        string     `yaml:"mirror" built:"no" path:"yes" doc:"file that gets every event as a line of JSON"`
 }
 

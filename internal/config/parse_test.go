@@ -95,7 +95,7 @@ func TestParseWhole(t *testing.T) {
 			{Name: "me", Secret: Secret{File: "/etc/drey/me"}, Admin: true},
 		},
 		Budget:    &Budget{new(10.0), new(100.0)},
-		Logs:      Logs{Level: drey.Debug, AuditMaxMB: 5, RequestsMaxMB: 20, Keep: 9, Capture: "off", CaptureMaxMB: 256},
+		Logs:      Logs{Level: drey.Debug, AuditMaxMB: 5, RequestsMaxMB: 20, Keep: 9, Capture: "errors", CaptureMaxMB: 64},
 		Telemetry: Telemetry{Sample: 1, MetricsListen: "127.0.0.1:9100"},
 	}
 	if d := cmp.Diff(want, bare(*f), cmpopts.IgnoreUnexported(bare{}), cmpopts.IgnoreFields(bare{}, "Providers", "Profiles", "Health", "ContinuousProbe", "ProcessGroups", "Lifecycle", "Operations")); d != "" {

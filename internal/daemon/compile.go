@@ -35,6 +35,7 @@ type compiler struct {
 func (c *compiler) settings(f *config.File) (gateway.Settings, error) {
 	s := gateway.Settings{
 		AllowPaid: f.AllowPaid, DefaultProfile: f.DefaultProfile, Keepalive: f.Listen.Keepalive.D(),
+		Capture: captureSettings(&f.Logs),
 	}
 	var errs []error
 	if err := autoRouter(f, &s); err != nil {

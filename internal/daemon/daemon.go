@@ -100,6 +100,7 @@ type Daemon struct {
 	bus      *events.Bus
 	metrics  *gateway.Metrics
 	ledger   *gateway.Ledger
+	captures *gateway.Captures
 	keeper   *healing.Keeper
 	healed   *healing.Metrics
 	cashier  *cashier.Cashier
@@ -241,6 +242,7 @@ func (d *Daemon) build(ctx context.Context, gen *generation) error {
 	d.bus = events.New(bus)
 	ledger.Bus = d.bus
 	d.ledger = gateway.NewLedger(ledger, d.metrics)
+	d.captures = d.newCaptures()
 	var err error
 	d.keeper, err = healing.New(ctx, healing.Config{
 		Journal: d.store, Bus: d.bus, Counters: d.store, Metrics: d.healed, Redact: d.redactString, Random: rand.Float64, Log: d.log,
@@ -255,6 +257,7 @@ func (d *Daemon) build(ctx context.Context, gen *generation) error {
 	}
 	d.gateway, err = gateway.New(gateway.Config{
 		Recorder: d.ledger, Healer: d.keeper, Cashier: d.cashier, Redact: d.redactString, InFlight: d.metrics.InFlight, Random: rand.Float64,
+		Captures: d.captures,
 	}, gen.settings)
 	if err != nil {
 		return configError(err)
@@ -274,7 +277,7 @@ func (d *Daemon) build(ctx context.Context, gen *generation) error {
 		metrics = d.scraped
 	}
 	d.server = server.New(server.Config{
-		Version: d.opts.Version, Gateway: d.gateway, Daemon: d, Journal: d.store, Rows: d.store, Bus: d.bus,
+		Version: d.opts.Version, Gateway: d.gateway, Daemon: d, Journal: d.store, Rows: d.store, Captures: capturesOf{d.store, d}, Bus: d.bus,
 		Healer: d.healer(), Budgets: d.cashier, Operations: d.operations, Lifecycle: sleeper{d}, Begin: d.owner.Begin, Idle: idleConnection(&gen.file.Lifecycle),
 		Metrics: metrics, Redact: d.redactBytes, Log: d.log, Doors: gen.doors,
 	})

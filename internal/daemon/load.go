@@ -156,9 +156,9 @@ func (l *loader) pin(gen *generation) {
 			gen.restart = append(gen.restart, once.key)
 		}
 	}
-	level := now.Logs.Level
+	level, capture, captureMax := now.Logs.Level, now.Logs.Capture, now.Logs.CaptureMaxMB
 	now.Listen, now.Store, now.Logs, now.Telemetry = was.Listen, was.Store, was.Logs, was.Telemetry
-	now.Logs.Level = level
+	now.Logs.Level, now.Logs.Capture, now.Logs.CaptureMaxMB = level, capture, captureMax
 	now.Lifecycle.ShadowRun, now.Lifecycle.LockWait = was.Lifecycle.ShadowRun, was.Lifecycle.LockWait
 	gen.file = &now
 }

@@ -66,6 +66,7 @@ func (d *Daemon) serve(ctx context.Context) error {
 	}
 	writers.run(failed, d.bus.Serve)
 	books.run(failed, d.ledger.Serve)
+	books.run(failed, d.captures.Serve)
 	keepers.run(failed, d.keeper.Serve)
 	keepers.run(failed, d.cashier.Serve)
 	registries.run(failed, d.operations.Serve)

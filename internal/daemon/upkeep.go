@@ -14,7 +14,7 @@ func (d *Daemon) sleepSteps() []dormancy.Step {
 	settings := func() upkeep.Settings {
 		f := d.conf.Load().file
 		return upkeep.Settings{
-			JournalKeep: f.Journal.Keep.D(), BackupKeep: f.Lifecycle.BackupKeep, BackupEvery: f.Lifecycle.BackupEvery.D(),
+			JournalKeep: f.Journal.Keep.D(), Captures: int64(f.Logs.CaptureMaxMB) << 20, BackupKeep: f.Lifecycle.BackupKeep, BackupEvery: f.Lifecycle.BackupEvery.D(),
 			LogCompressAfter: f.Lifecycle.LogCompressAfter.D(), LogKeep: f.Lifecycle.LogKeep.D(),
 		}
 	}

@@ -56,6 +56,7 @@ func (x *exchange) try(ctx context.Context, l *lane) (res result) {
 	call := upstream.Call{
 		Path: path, Body: body, Header: x.req.Header, CallerKey: x.req.Key.Secret, Stream: a.streamed, Port: x.pass.Port,
 	}
+	call.Tap = x.capture.tap(a)
 	if a.same {
 		call.Query = x.req.Query
 	}
@@ -69,7 +70,7 @@ func (x *exchange) try(ctx context.Context, l *lane) (res result) {
 			call.FirstToken += route.Unstreamed(output, x.head.MaxTokens)
 		}
 	}
-	x.tap = x.listen(a)
+	x.heard = x.listen(a)
 	asked := time.Now()
 	ans, err := l.up.Do(ctx, call)
 	x.waited += time.Since(asked)
@@ -77,7 +78,7 @@ func (x *exchange) try(ctx context.Context, l *lane) (res result) {
 		return x.cannotEmbed(x.failed(err))
 	}
 	if ans.Stream == nil {
-		x.tap.whole(a.codec, ans.JSON)
+		x.heard.whole(a.codec, ans.JSON)
 	}
 	x.mend(a, ans.Stream == nil || !x.head.Stream)
 	defer func() { x.mended(a, res) }()

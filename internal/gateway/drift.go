@@ -145,7 +145,7 @@ func (x *exchange) drifting(l *lane, res result) {
 	switch {
 	case res.ok, res.fault == route.EmptyAnswer:
 		s.Odd = guard.OddStop(res.stop)
-		x.tap.report(&s)
+		x.heard.report(&s)
 	case providersFault(res.verdict.Class):
 		s = guard.Sample{Failed: true}
 	default:

@@ -222,7 +222,7 @@ func TestNoDrift(t *testing.T) {
 func TestTapIsBlindToFrames(t *testing.T) {
 	hash := func(pieces ...string) uint64 {
 		var s guard.Sample
-		listener := &tap{text: fnvSeed, open: wire.Text}
+		listener := &listener{text: fnvSeed, open: wire.Text}
 		for _, p := range pieces {
 			listener.piece(p)
 		}
@@ -348,7 +348,7 @@ func TestGuardsAreCounted(t *testing.T) {
 // BenchmarkTap is what watching costs for each frame of a stream.
 func BenchmarkTap(b *testing.B) {
 	frame := sse.Event{Data: []byte(`{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":" lorem"},"finish_reason":null}]}`)}
-	listener := &tap{dec: codecs[drey.WireChat].NewDecoder(), text: fnvSeed}
+	listener := &listener{dec: codecs[drey.WireChat].NewDecoder(), text: fnvSeed}
 	b.ReportAllocs()
 	for b.Loop() {
 		listener.frame(frame)

@@ -41,7 +41,7 @@ type exchange struct {
 
 	talk  affinity.Conversation // of a chain with pools
 	known []known               // who of them knows it
-	tap   *tap                  // of the attempt under way
+	heard *listener             // of the attempt under way
 
 	decoded *wire.Request // made when the first provider of another wire is tried
 	noted   map[wire.Note]bool
@@ -53,6 +53,8 @@ type exchange struct {
 	next    int           // responses: the number of the caller's next event
 	tight   tight         // what the context budget did
 	made    int           // calls that were made of text
+
+	capture *capture // nil = nothing is kept
 }
 
 // run takes the request down its chain and answers the caller.

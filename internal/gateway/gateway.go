@@ -37,6 +37,9 @@ type Config struct {
 	InFlight func(w drey.Wire, delta int)
 	// Random is uniform in [0, 1); it spreads retries and the ends of parking.
 	Random func() float64
+	// Captures takes in what Settings.Capture wants; nil = nothing is captured,
+	// and nothing can be sent again.
+	Captures *Captures
 }
 
 // Gateway serves requests. All methods may be called concurrently.
@@ -47,6 +50,8 @@ type Gateway struct {
 	redact   func(string) string
 	inFlight func(drey.Wire, int)
 	random   func() float64
+	captures *Captures
+	again    replays
 	gen      atomic.Pointer[generation]
 	profiles profileStates
 	talks    talks
@@ -64,7 +69,11 @@ func New(cfg Config, s Settings) (*Gateway, error) {
 	if cfg.Cashier == nil {
 		cfg.Cashier = unlimited{}
 	}
-	g := &Gateway{recorder: cfg.Recorder, healer: cfg.Healer, cashier: cfg.Cashier, redact: cfg.Redact, inFlight: cfg.InFlight, random: cfg.Random}
+	g := &Gateway{
+		recorder: cfg.Recorder, healer: cfg.Healer, cashier: cfg.Cashier, captures: cfg.Captures,
+		redact: cfg.Redact, inFlight: cfg.InFlight, random: cfg.Random,
+	}
+	g.again.cfg = cfg
 	gen, err := build(s, nil)
 	if err != nil {
 		return nil, err
@@ -117,6 +126,8 @@ func (g *Gateway) serve(ctx context.Context, w http.ResponseWriter, r *Request, 
 	g.inFlight(r.Wire, 1)
 	defer g.inFlight(r.Wire, -1)
 	gen := g.gen.Load()
+	kept := g.capturing(gen, r, embeds)
+	defer kept.release()
 	rec := &Record{ID: r.ID, At: r.At, Wire: r.Wire, Key: r.Key.Name, Outcome: OutcomeRefused}
 	head, choice, refusal := g.choose(gen, codec, r)
 	g.autoRouted(gen, rec, r)
@@ -134,11 +145,12 @@ func (g *Gateway) serve(ctx context.Context, w http.ResponseWriter, r *Request, 
 		rec.Status, rec.Error = Refuse(w, r.Wire, r.ID, refusal), g.redact(refusal.Error())
 		rec.Total = time.Since(r.At)
 		rec.Own = rec.Total
+		kept.keep(rec)
 		g.recorder.Record(rec)
 		return
 	}
 	x := &exchange{
-		g: g, gen: gen, req: r, codec: codec, head: head, choice: choice, chain: ch, embeds: embeds, rec: rec, now: time.Now(),
+		g: g, gen: gen, req: r, codec: codec, head: head, choice: choice, chain: ch, embeds: embeds, rec: rec, now: time.Now(), capture: kept,
 	}
 	broken := x.guard()
 	_, _, patience, _ := x.chain.timeouts(x.chain.lanes[0].p)
@@ -154,6 +166,7 @@ func (g *Gateway) serve(ctx context.Context, w http.ResponseWriter, r *Request, 
 		g.profiles.served(x.chain.ID)
 		x.remember()
 	}
+	kept.keep(rec)
 	g.recorder.Record(rec)
 	if x.aborted {
 		panic(http.ErrAbortHandler)
@@ -178,6 +191,9 @@ func (g *Gateway) choose(gen *generation, codec wire.Codec, r *Request) (wire.He
 		Body: head.Profile, Header: r.HeaderProfile, Path: r.PathProfile, Model: head.Model, Allowed: r.Key.Profiles,
 		Auto: gen.Auto.asker(r, head),
 	})
+	if r.again != nil {
+		choice, err = r.again.choose(gen, choice, err)
+	}
 	if err != nil {
 		return head, choice, chooseRefusal(err)
 	}

@@ -56,8 +56,8 @@ func steps(n int) []toolCall {
 	return out
 }
 
-// again repeats calls.
-func again(n int, calls ...toolCall) []toolCall { return slices.Repeat(calls, n) }
+// repeated repeats calls.
+func repeated(n int, calls ...toolCall) []toolCall { return slices.Repeat(calls, n) }
 
 var bash = toolCall{"Bash", `{"command":"make"}`}
 
@@ -88,7 +88,7 @@ func TestRefusals(t *testing.T) {
 	for _, g := range []struct {
 		name  string
 		calls []toolCall
-	}{{"cap", steps(51)}, {"loop", append(steps(4), again(3, bash)...)}} {
+	}{{"cap", steps(51)}, {"loop", append(steps(4), repeated(3, bash)...)}} {
 		for _, w := range callers {
 			for _, stream := range []bool{false, true} {
 				l := guarding(t, near(w), breaking)
@@ -140,7 +140,7 @@ func TestTheFormOfARefusal(t *testing.T) {
 			g := breaking
 			g.Form = tt.form
 			l := guarding(t, near(w), g)
-			a := l.ask(t.Context(), w, session(w, tt.stream, again(3, bash)...), agent(tt.agent))
+			a := l.ask(t.Context(), w, session(w, tt.stream, repeated(3, bash)...), agent(tt.agent))
 			kind := map[int]string{200: "text/event-stream", 400: "application/json"}[a.status]
 			if a.status != tt.want || a.header.Get("Content-Type") != kind || (a.header.Get("X-Should-Retry") == "false") != (tt.want == 400) || a.aborted {
 				t.Errorf("%+v on %v: %d %v aborted %v", tt, w, a.status, a.header, a.aborted)
@@ -163,10 +163,10 @@ func TestALongSession(t *testing.T) {
 		tail   []toolCall // the last of them makes it a loop
 		period int
 	}{
-		{"the same call", again(3, a), 1},
-		{"two in turn", again(3, a, b), 2},
-		{"three in turn", again(3, a, b, c), 3},
-		{"four in turn", again(3, a, b, c, d), 4},
+		{"the same call", repeated(3, a), 1},
+		{"two in turn", repeated(3, a, b), 2},
+		{"three in turn", repeated(3, a, b, c), 3},
+		{"four in turn", repeated(3, a, b, c, d), 4},
 		{"keys in another order", []toolCall{{"Edit", `{"path":"x","old":"1","new":"2"}`}, {"Edit", `{"new":"2", "path":"x","old":"1"}`}, {"Edit", "{\n\"old\":\"\\u0031\",\"path\":\"x\",\"new\":\"2\"}"}}, 1},
 	}
 	policy := Guards{Tools: guard.Policy{Loop: breaking.Tools.Loop, Cap: guard.Cap{Action: guard.Break, Limit: 1000}}}
@@ -223,7 +223,7 @@ func TestGuardsThatWarn(t *testing.T) {
 	g.Tools.Cap.Action, g.Tools.Loop.Action = guard.Warn, guard.Warn
 	for _, w := range callers {
 		l := guarding(t, near(w), g)
-		body := session(w, true, append(steps(50), again(4, bash)...)...)
+		body := session(w, true, append(steps(50), repeated(4, bash)...)...)
 		a := l.ask(t.Context(), w, body)
 		if text, complete := a.text(w); text != "hi" || !complete {
 			t.Errorf("%v: %d %s", w, a.status, a.body)
@@ -253,7 +253,7 @@ func TestGuardsThatInject(t *testing.T) {
 				s.Profiles[0].Guards = g
 			}, scripted{id: "first", wire: first, script: fake.Always(fake.ServerError())},
 				scripted{id: "second", wire: drey.WireAnthropic, script: hello("hi")})
-			a := l.ask(t.Context(), w, session(w, false, append(steps(50), again(4, bash)...)...))
+			a := l.ask(t.Context(), w, session(w, false, append(steps(50), repeated(4, bash)...)...))
 			if text, _ := a.text(w); text != "hi" {
 				t.Fatalf("%v: %d %s", w, a.status, a.body)
 			}
@@ -278,7 +278,7 @@ func TestGuardsThatInject(t *testing.T) {
 // A secret that a model has made a tool's name of is nobody else's.
 func TestGuardsHideSecrets(t *testing.T) {
 	l := guarding(t, drey.WireChat, breaking)
-	l.ask(t.Context(), drey.WireChat, session(drey.WireChat, false, again(3, toolCall{"HUSH-key", "{}"})...))
+	l.ask(t.Context(), drey.WireChat, session(drey.WireChat, false, repeated(3, toolCall{"HUSH-key", "{}"})...))
 	r := l.last()
 	if ev := string(fieldsOf(l.events[0])); strings.Contains(ev+r.Error, "HUSH") || !strings.Contains(ev, "[redacted]-key") || !strings.Contains(r.Error, "[redacted]-key") {
 		t.Errorf("%s %s", ev, r.Error)

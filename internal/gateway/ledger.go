@@ -125,7 +125,9 @@ func (l *Ledger) drain(ctx context.Context) {
 }
 
 func (l *Ledger) write(ctx context.Context, r *Record) {
-	l.metrics.observe(r)
+	if r.ReplayOf == "" { // what a person tries out is no traffic
+		l.metrics.observe(r)
+	}
 	line, err := json.Marshal(r.row())
 	if err != nil {
 		l.cfg.Log.ErrorContext(ctx, "row-not-written", "id", r.ID, "error", err) // a bug of ours

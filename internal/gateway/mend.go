@@ -158,7 +158,7 @@ func (x *exchange) mended(a *attempt, res result) {
 	if a.stage.Dropped() {
 		x.event(drey.Info, "capability-degraded", drey.F("provider", id), drey.F("capability", "reasoning"), drey.F("reason", x.dropReason(a)))
 	}
-	x.tap.mended(len(m.Calls))
+	x.heard.mended(len(m.Calls))
 	if len(m.Calls)+len(m.Filters) > 0 {
 		x.rec.Mended = append(x.rec.Mended, m)
 	}

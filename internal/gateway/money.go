@@ -140,8 +140,8 @@ func (x *exchange) ask(l *lane, prices spend.Prices, at time.Time) spend.Reserve
 	}
 }
 
-// mostAnswers bounds n: more than that no provider gives.
-const mostAnswers = 128
+// mostChoices bounds n: more than that no provider gives.
+const mostChoices = 128
 
 // answersAsked is how many answers the caller wants at once, each of which may
 // be as long as it allows. Only the chat wire has a word for it.
@@ -150,7 +150,7 @@ func (x *exchange) answersAsked() int {
 		x.money.answers = 1
 		if x.req.Wire == drey.WireChat {
 			n := gjson.GetBytes(x.req.Body, "n").Int()
-			x.money.answers = int(min(max(n, 1), mostAnswers))
+			x.money.answers = int(min(max(n, 1), mostChoices))
 		}
 	}
 	return x.money.answers

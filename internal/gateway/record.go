@@ -53,6 +53,8 @@ type Record struct {
 	Error     string          // one redacted line; "" if it ended well
 	Mended    []Mended        // what was mended, one for each attempt where something was
 	Events    []drey.Event
+	Captured  bool           // the request and its providers' answers are kept
+	ReplayOf  drey.RequestID // the captured request that this is sent again for a person; "" = a caller's own
 }
 
 // tripped notes a guard that found something, once.

@@ -91,7 +91,7 @@ func (x *exchange) read(a *attempt, st *upstream.Stream, relay wire.Relay, take 
 		x.waited += time.Since(asked)
 		var sig wire.Signal
 		if err == nil {
-			x.tap.frame(ev)
+			x.heard.frame(ev)
 			s.out, sig = relay.Frame(s.out, ev)
 		} else {
 			// How the connection of a complete answer ends is nobody's loss, and

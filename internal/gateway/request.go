@@ -23,7 +23,8 @@ type Request struct {
 
 	Key Key
 
-	auto *autoroute.Verdict // what the auto-router said, if it was asked
+	auto  *autoroute.Verdict // what the auto-router said, if it was asked
+	again *again             // a captured request that is sent again; nil = a caller's own
 }
 
 // Key is who calls. The zero value is anybody on a gateway without keys.

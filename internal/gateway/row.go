@@ -32,6 +32,8 @@ type row struct {
 	Filters  []string        `json:"filters,omitempty"`  // those that changed the answer
 	Finish   string          `json:"finish,omitempty"`
 	Error    string          `json:"error,omitempty"`
+	Captured bool            `json:"captured,omitempty"`
+	ReplayOf drey.RequestID  `json:"replay_of,omitempty"`
 }
 
 type attemptRow struct {
@@ -66,7 +68,7 @@ func (r *Record) row() row {
 		TS: drey.FormatTime(r.At), ID: r.ID, Wire: r.Wire, Profile: r.Profile, Key: r.Key, Asked: r.Asked, Served: r.Served,
 		Provider: r.Provider, Attempts: make([]attemptRow, 0, len(r.Attempts)), Stream: r.Stream, Status: r.Status,
 		Outcome: r.Outcome, TTFT: millis(r.FirstByte), MS: millis(r.Total), Tokens: tokens(r.Usage), Cost: r.Cost.USD(), Savings: r.Savings.USD(),
-		Guards: r.Guards, Finish: r.Stop.String(), Error: r.Error,
+		Guards: r.Guards, Finish: r.Stop.String(), Error: r.Error, Captured: r.Captured, ReplayOf: r.ReplayOf,
 	}
 	out.Repaired, out.Filters = r.mendedRow()
 	for _, a := range r.Attempts {

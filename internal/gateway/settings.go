@@ -23,6 +23,7 @@ type Settings struct {
 	Aliases        []route.Alias
 	Keepalive      time.Duration // how long a stream may be silent toward the caller
 	Auto           *AutoRouter   // chooses in place of DefaultProfile; nil = nobody does
+	Capture        CaptureSettings
 }
 
 // Provider is one provider of a generation.

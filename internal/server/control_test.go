@@ -47,7 +47,7 @@ func golden(t *testing.T, name string, got []byte) {
 }
 
 func TestOpenAPI(t *testing.T) {
-	l := newLab(t, func(c *Config) { c.Lifecycle = dormouse{} }, nil) // all routes are there
+	l := newLab(t, func(c *Config) { c.Lifecycle, c.Captures = dormouse{}, &captures{} }, nil) // all routes are there
 	r := l.ask("GET", "/api/v1/openapi.json", "")
 	r.checkID(t)
 	golden(t, "openapi.golden.json", []byte(r.body+"\n"))

@@ -24,6 +24,7 @@ import (
 	"github.com/dreyhq/drey/internal/events"
 	"github.com/dreyhq/drey/internal/fake"
 	"github.com/dreyhq/drey/internal/gateway"
+	"github.com/dreyhq/drey/internal/redact"
 	"github.com/dreyhq/drey/internal/route"
 	"github.com/dreyhq/drey/internal/store"
 	"github.com/dreyhq/drey/internal/upstream"
@@ -241,6 +242,7 @@ func newLab(t testing.TB, change func(*Config), script fake.Script) *lab {
 	l.bus = spy{events.New(events.Config{Journal: l.journal}), make(chan struct{}, 1)}
 	g, err := gateway.New(gateway.Config{
 		Recorder: recorder{l.bus.Bus}, Redact: func(s string) string { return s }, InFlight: func(drey.Wire, int) {}, Random: func() float64 { return 0.5 },
+		Captures: gateway.NewCaptures(gateway.CapturesConfig{Redactor: func() *redact.Redactor { return nil }}),
 	}, gateway.Settings{
 		DefaultProfile: "default", Keepalive: 10 * time.Second,
 		Providers: []gateway.Provider{{

@@ -48,6 +48,7 @@ func (s *Server) routes(a huma.API) {
 	s.budgetRoutes(a)
 	huma.Register(a, operation(http.MethodGet, "/requests", "requests", "Requests that have ended, newest first"), s.getRequests)
 	huma.Register(a, operation(http.MethodGet, "/requests/{id}", "request", "One request with its events"), s.getRequest)
+	s.captureRoutes(a)
 	huma.Register(a, operation(http.MethodGet, "/config", "config", "The configuration in force"), s.getConfig)
 	huma.Register(a, operation(http.MethodPost, "/config/reload", "config-reload", "Read the configuration again"), s.reload)
 	huma.Register(a, eventsOperation(a), s.getEvents)

@@ -63,6 +63,8 @@ type Config struct {
 	Rows    Rows
 	Bus     Bus
 	Healer  Healer // nil = nobody keeps the providers' health, and nothing can be done to one
+	// Captures are shown, and sent again; nil = nothing is captured.
+	Captures Captures
 	// Lifecycle is asked and told about the daemon's sleep; nil = it does not sleep.
 	Lifecycle Lifecycle
 	// Operations are asked and told about operations; nil = there are none.

@@ -202,6 +202,7 @@ type Store interface {
 	Journal
 	Telemetry
 	Counters
+	Captures
 	Upkeeper
 	Statistics
 	// Close commits what was submitted, writes what is queued, refuses what

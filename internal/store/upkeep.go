@@ -45,7 +45,8 @@ type Upkeeper interface {
 	// is out of the queries too, and stays until a snapshot covers it.
 	//
 	// Of the request rows those go that are older and that Rollup has counted;
-	// of its statistics the days before go, and usage stays for ever.
+	// of its statistics the days before go, and usage stays for ever. Of the
+	// captures those go that are older, and the oldest beyond r.Captures.
 	Prune(ctx context.Context, r Retention, pace Pace) (Pruned, error)
 
 	// Rollup adds the request rows that it has not seen to the usage per day,
@@ -106,6 +107,8 @@ type Retention struct {
 	// begins again when its last row is gone. Of a machine without snapshots
 	// that is not named here, all rows are kept for its Load.
 	Logs []string
+	// Captures is how many bytes captures may hold together; 0 is no bound.
+	Captures int64
 }
 
 // Pruned is what a Prune removed.
@@ -113,6 +116,7 @@ type Pruned struct {
 	Events   int64    // journal rows
 	Kept     int64    // rows behind the cut that a Load needs
 	Requests int64    // request rows
+	Captures int64    // captures
 	Oldest   drey.Seq // the first seq that queries still show; head+1 if there is none
 }
 

@@ -25,7 +25,7 @@ var asides = []string{"telemetry.db.corrupt-", "lifecycle_state.json.foreign-"}
 // be removed fail the step after everything else has been tried.
 func (k *keeper) retention(ctx context.Context, pace store.Pace) (Result, error) {
 	set, now := k.c.Settings(), k.c.Now()
-	r := store.Retention{Now: now, Logs: k.c.Logs}
+	r := store.Retention{Now: now, Logs: k.c.Logs, Captures: set.Captures}
 	if set.JournalKeep > 0 {
 		r.Before = now.Add(-set.JournalKeep)
 	}
@@ -65,6 +65,7 @@ func (k *keeper) retention(ctx context.Context, pace store.Pace) (Result, error)
 	}
 	return Result{Metrics: []drey.Field{
 		drey.F("events_removed", pruned.Events), drey.F("events_kept", pruned.Kept), drey.F("requests_removed", pruned.Requests),
+		drey.F("captures_removed", pruned.Captures),
 		drey.F("logs_compressed", len(logs.Compressed)), drey.F("logs_removed", len(logs.Removed)),
 		drey.F("leases_removed", leases), drey.F("files_removed", files),
 	}}, errors.Join(troubles...)

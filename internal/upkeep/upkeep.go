@@ -59,6 +59,10 @@ type Settings struct {
 	// 0 keeps them for ever.
 	JournalKeep time.Duration
 
+	// Captures is how many bytes captured requests may hold together; 0 is no
+	// bound.
+	Captures int64
+
 	// BackupKeep is how many copies are kept; less than 1 is 1. BackupEvery is
 	// how old the newest must be before another one is made.
 	BackupKeep  int

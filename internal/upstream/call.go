@@ -40,6 +40,9 @@ type Call struct {
 	// NotReady says that the provider is a process of ours that is not ready:
 	// a failure then means that it is loading.
 	NotReady bool
+
+	// Tap is shown what comes; nil = nobody looks.
+	Tap Tap
 }
 
 // Answer is a provider's answer with a status of 2xx. Exactly one of JSON and
@@ -90,6 +93,9 @@ func (p *Provider) do(ctx context.Context, c *Call, u *url.URL) (*Answer, error)
 		return nil, a.fail(c, a.evidence(err, route.OtherTransport), nil, err)
 	}
 	timing := a.gotHeaders(resp)
+	if c.Tap != nil {
+		a.tapped(c.Tap, resp)
+	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return nil, a.refusal(c, resp)
 	}

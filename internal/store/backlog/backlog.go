@@ -31,10 +31,13 @@ const (
 type Batch struct {
 	Rows     []store.RequestRow
 	Counters map[string]float64 // what to add, by name
-	bytes    int
+	Captured
+	bytes int
 }
 
-func (b *Batch) empty() bool { return len(b.Rows) == 0 && len(b.Counters) == 0 }
+func (b *Batch) empty() bool {
+	return len(b.Rows) == 0 && len(b.Counters) == 0 && len(b.Captures) == 0
+}
 
 // merge adds sums. What is not a finite number is passed over.
 func (b *Batch) merge(delta map[string]float64) {
@@ -192,7 +195,7 @@ func (q *Queue) serve() {
 		q.mu.Lock()
 		idle := q.queued.empty() && len(q.waiters) == 0
 		// After a failure a full queue alone is no reason to try again.
-		due = due || last || len(q.waiters) > 0 || wait == FlushEvery && len(q.queued.Rows) >= FlushRows
+		due = due || last || len(q.waiters) > 0 || wait == FlushEvery && (len(q.queued.Rows) >= FlushRows || q.queued.heavy())
 		q.mu.Unlock()
 		if due && (!idle || last) {
 			err := q.write()
@@ -249,8 +252,9 @@ func (q *Queue) write() error {
 				q.queued.Rows = append(q.queued.Rows, come.Rows...)
 				q.queued.bytes += come.bytes
 				q.queued.merge(come.Counters)
+				q.queued.follow(come.Captured)
 			} else {
-				q.dropped += uint64(len(b.Rows))
+				q.dropped += uint64(len(b.Rows) + len(b.Captures))
 			}
 			dropped := q.dropped
 			q.mu.Unlock()

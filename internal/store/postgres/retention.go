@@ -27,6 +27,9 @@ func (s *Store) Prune(ctx context.Context, r store.Retention, pace store.Pace) (
 			return out, err
 		}
 	}
+	if err := s.pruneCaptures(ctx, r, pace, &out); err != nil {
+		return out, err
+	}
 	page, err := s.Query(ctx, store.Query{Limit: 1})
 	if err != nil {
 		return out, err

@@ -118,6 +118,9 @@ func (t *telemetry) fill(b *backlog.Batch) error {
 	return t.within(func(ctx context.Context, c *pgx.Conn) (*pgx.Batch, error) {
 		out := &pgx.Batch{}
 		putRows(out, b.Rows)
+		if err := putCaptures(ctx, c, out, b.Captured); err != nil {
+			return nil, err
+		}
 		if len(b.Counters) > 0 {
 			names, values := make([]string, 0, len(b.Counters)), make([]float64, 0, len(b.Counters))
 			for name, d := range b.Counters {

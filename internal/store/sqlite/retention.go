@@ -28,6 +28,9 @@ func (s *Store) Prune(ctx context.Context, r store.Retention, pace store.Pace) (
 			return out, err
 		}
 	}
+	if err := s.pruneCaptures(ctx, r, pace, &out); err != nil {
+		return out, err
+	}
 	err := s.readOldest(ctx, &out)
 	return out, err
 }

@@ -25,6 +25,7 @@ type telemetry struct {
 	begin, commit, rollback      *stmt
 	head, putRequest, addCounter *stmt
 	readers                      *pool
+	captured                     captured
 }
 
 // openTelemetry opens the file at path and gives it the epoch. A damaged file
@@ -84,7 +85,7 @@ func (t *telemetry) prepare() error {
 
 // write commits b in one transaction.
 func (t *telemetry) write(b *backlog.Batch) (later bool, err error) {
-	err = explain("write telemetry", t.path, t.within(func() (bool, error) { return true, t.fill(b) }))
+	err = explain("write telemetry", t.path, t.captured.counting(t.within(func() (bool, error) { return true, t.fill(b) })))
 	return environment(err), err
 }
 
@@ -125,7 +126,7 @@ func (t *telemetry) fill(b *backlog.Batch) error {
 			return err
 		}
 	}
-	return nil
+	return t.captured.write(t.c, b.Captured)
 }
 
 // close writes what is queued and closes the file.

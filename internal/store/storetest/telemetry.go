@@ -209,6 +209,8 @@ func (s suite) closing(t *testing.T) {
 		"head":          func() error { _, err := st.Head(ctx); return err },
 		"requests":      func() error { _, err := st.Requests(ctx, store.RequestQuery{}); return err },
 		"request":       func() error { _, err := st.Request(ctx, "req_1"); return err },
+		"captures":      func() error { _, err := st.Captures(ctx, store.CaptureQuery{}); return err },
+		"capture":       func() error { _, err := st.Capture(ctx, "req_1"); return err },
 		"flush":         func() error { return st.Flush(ctx) },
 		"load counters": func() error { _, err := st.LoadCounters(ctx); return err },
 		"submit": func() (got error) {
@@ -222,8 +224,9 @@ func (s suite) closing(t *testing.T) {
 	}
 	st.PutRequest(row(1))
 	st.AddCounters(map[string]float64{"a": 1})
-	if st.Dropped() != 1 {
-		t.Errorf("dropped %d, want 1", st.Dropped())
+	st.PutCapture(store.Capture{ID: "req_1"}, 0)
+	if st.Dropped() != 2 {
+		t.Errorf("dropped %d, want 2", st.Dropped())
 	}
 	again := s.at(t, dir)
 	if head, err := again.Head(t.Context()); err != nil || head != n {

@@ -9,10 +9,10 @@ import (
 	"github.com/dreyhq/drey/internal/wire/sse"
 )
 
-// tap listens to an answer for the watch over its provider. The nil tap does
+// listener listens to an answer for the watch over its provider. The nil one does
 // not listen. It reads what the provider sends besides those who pass it on:
 // between equal wires nobody else looks into the text.
-type tap struct {
+type listener struct {
 	dec    wire.Decoder
 	events []wire.Event
 	open   wire.BlockKind // of the block that deltas belong to
@@ -22,36 +22,36 @@ type tap struct {
 	text   fnv
 }
 
-// listen returns the tap of an attempt that is about to leave; nil if nobody
+// listen returns the listener of an attempt that is about to leave; nil if nobody
 // watches over the provider.
-func (x *exchange) listen(a *attempt) *tap {
+func (x *exchange) listen(a *attempt) *listener {
 	if x.embeds || x.chain.watch(a.lane).driftWatch == nil {
 		return nil
 	}
-	return &tap{dec: a.codec.NewDecoder(), text: fnvSeed}
+	return &listener{dec: a.codec.NewDecoder(), text: fnvSeed}
 }
 
 // frame takes a frame of a stream. One that cannot be read is for others to
 // complain about.
-func (t *tap) frame(ev sse.Event) {
-	if t == nil {
+func (l *listener) frame(ev sse.Event) {
+	if l == nil {
 		return
 	}
-	t.events, _ = t.dec.Decode(t.events[:0], ev)
-	for i := range t.events {
-		switch ev := &t.events[i]; ev.Kind {
+	l.events, _ = l.dec.Decode(l.events[:0], ev)
+	for i := range l.events {
+		switch ev := &l.events[i]; ev.Kind {
 		case wire.BlockStart:
-			t.open = ev.Block.Kind
-			t.block(&ev.Block)
+			l.open = ev.Block.Kind
+			l.block(&ev.Block)
 		case wire.Delta:
-			t.piece(ev.Text)
+			l.piece(ev.Text)
 		}
 	}
 }
 
 // whole takes an answer in one piece.
-func (t *tap) whole(c wire.Codec, body []byte) {
-	if t == nil {
+func (l *listener) whole(c wire.Codec, body []byte) {
+	if l == nil {
 		return
 	}
 	r, err := c.DecodeResponse(body)
@@ -59,48 +59,48 @@ func (t *tap) whole(c wire.Codec, body []byte) {
 		return
 	}
 	for i := range r.Blocks {
-		t.open = r.Blocks[i].Kind
-		t.block(&r.Blocks[i])
+		l.open = r.Blocks[i].Kind
+		l.block(&r.Blocks[i])
 	}
 }
 
 // block takes a block, or what is known of it where it begins.
-func (t *tap) block(b *wire.Block) {
+func (l *listener) block(b *wire.Block) {
 	if b.Kind == wire.ToolUse {
-		t.called = true
-		t.length += utf8.RuneCount(b.Input)
+		l.called = true
+		l.length += utf8.RuneCount(b.Input)
 	}
-	t.piece(b.Text)
+	l.piece(b.Text)
 }
 
 // piece takes a piece of the open block. What a model thinks does not count.
-func (t *tap) piece(s string) {
-	switch t.open {
+func (l *listener) piece(s string) {
+	switch l.open {
 	case wire.Text:
-		t.text = t.text.add(s)
-		t.spoke = t.spoke || strings.TrimSpace(s) != ""
-		t.length += utf8.RuneCountInString(s)
+		l.text = l.text.add(s)
+		l.spoke = l.spoke || strings.TrimSpace(s) != ""
+		l.length += utf8.RuneCountInString(s)
 	case wire.ToolUse:
-		t.length += utf8.RuneCountInString(s)
+		l.length += utf8.RuneCountInString(s)
 	}
 }
 
 // mended tells how many calls were made of what was heard as text.
-func (t *tap) mended(calls int) {
-	if t != nil && calls > 0 {
-		t.called = true
+func (l *listener) mended(calls int) {
+	if l != nil && calls > 0 {
+		l.called = true
 	}
 }
 
 // report puts what was heard into a sample. Thoughts alone are an empty answer,
 // also where they went to the caller as they came.
-func (t *tap) report(s *guard.Sample) {
-	if t == nil {
+func (l *listener) report(s *guard.Sample) {
+	if l == nil {
 		return
 	}
-	s.Empty, s.Length, s.Calls = !t.called && !t.spoke, t.length, t.called
-	if t.text != fnvSeed {
-		s.Text = uint64(t.text) | 1 // 0 stands for none
+	s.Empty, s.Length, s.Calls = !l.called && !l.spoke, l.length, l.called
+	if l.text != fnvSeed {
+		s.Text = uint64(l.text) | 1 // 0 stands for none
 	}
 }
 
