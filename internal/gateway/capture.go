@@ -26,11 +26,22 @@ type CaptureSettings struct {
 }
 
 // The bounds of one capture. A body beyond is kept up to there and cannot be sent
-// again; of the answers, what goes beyond is dropped.
+// again; of the answers, what goes beyond is dropped. Where all captures together
+// may hold little, one of them must not push out all others.
 const (
 	mostBody    = 8 << 20
 	mostAnswers = 4 << 20 // of all attempts together
 )
+
+func (s CaptureSettings) body() int    { return s.bound(mostBody) }
+func (s CaptureSettings) answers() int { return s.bound(mostAnswers) }
+
+func (s CaptureSettings) bound(most int) int {
+	if s.Most <= 0 {
+		return most
+	}
+	return int(min(int64(most), s.Most/4))
+}
 
 // wants reports whether a request that ended so is kept.
 func (m CaptureMode) wants(r *Record) bool {
@@ -56,6 +67,7 @@ type capture struct {
 	to       *Captures
 	set      CaptureSettings
 	req      *Request
+	body     []byte // as it came, whatever becomes of the request's on its way
 	embeds   bool
 	attempts []*tap
 	held     int // bytes of to's memory
@@ -69,7 +81,7 @@ func (g *Gateway) capturing(gen *generation, r *Request, embeds bool) *capture {
 	case gen.Capture.Mode == CaptureOff || g.captures == nil:
 		return nil
 	}
-	return &capture{to: g.captures, set: gen.Capture, req: r, embeds: embeds}
+	return &capture{to: g.captures, set: gen.Capture, req: r, body: r.Body, embeds: embeds}
 }
 
 // take asks for memory.
@@ -92,7 +104,7 @@ func (c *capture) release() {
 // keep gives the capture away if the request ended in a way that is wanted, and
 // notes so in the record. It comes right before the record is given away.
 func (c *capture) keep(r *Record) {
-	if c != nil && c.set.Mode.wants(r) && c.take(min(len(c.req.Body), mostBody)) { // so far the body was the request's own
+	if c != nil && c.set.Mode.wants(r) && c.take(min(len(c.body), c.set.body())) { // so far the body was the request's own
 		r.Captured = true
 		c.to.add(captured{*c, r})
 		c.held = 0
@@ -136,7 +148,7 @@ func (t *tap) Answered(status int, h http.Header) { t.status, t.header = status,
 func (t *tap) Read(p []byte) {
 	whole := int64(len(t.raw)) == t.bytes
 	t.bytes += int64(len(p))
-	room := mostAnswers
+	room := t.c.set.answers()
 	for _, other := range t.c.attempts {
 		room -= len(other.raw)
 	}

@@ -41,14 +41,12 @@ var callPaths = map[drey.Wire]string{
 // caller has seen.
 func (c *capture) document(known *redact.Redactor, r *Record) *api.Capture {
 	mask := masker{known.With(c.req.Key.Secret)}
-	body, cut := c.req.Body, false
-	if cut = len(body) > mostBody; cut {
-		body = body[:mostBody]
-	}
+	body := c.body[:min(len(c.body), c.set.body())]
+	cut := len(body) < len(c.body)
 	doc := &api.Capture{
 		ID: r.ID, At: drey.FormatTime(r.At), Wire: c.req.Wire, Path: callPaths[c.req.Wire], Profile: mask.text(c.req.PathProfile, false),
 		Query: mask.text(c.req.Query, false), Headers: mask.headers(c.req.Header, askHeaders),
-		Body: mask.text(string(body), cut), Bytes: len(c.req.Body), Cut: cut, Attempts: make([]api.CaptureAttempt, 0, len(c.attempts)),
+		Body: mask.text(string(body), cut), Bytes: len(c.body), Cut: cut, Attempts: make([]api.CaptureAttempt, 0, len(c.attempts)),
 	}
 	if c.embeds {
 		doc.Path = embedPath
@@ -71,7 +69,7 @@ func (t *tap) document(mask masker, came time.Time) api.CaptureAttempt {
 		Provider: t.provider, Wire: t.wire, AtMS: millis(t.start.Sub(came)), Status: t.status,
 		Headers: mask.headers(t.header, answerHeaders), Bytes: t.bytes, Cut: t.cut(),
 	}
-	if !strings.HasPrefix(t.header.Get("Content-Type"), eventStream[0]) {
+	if !t.streamed() {
 		out.Body = mask.text(string(t.raw), true) // it may have ended anywhere
 		return out
 	}
@@ -81,6 +79,13 @@ func (t *tap) document(mask masker, came time.Time) api.CaptureAttempt {
 		out.Frames = append(out.Frames, api.CaptureFrame{MS: millis(t.marks[min(at, len(t.marks)-1)].at), Raw: raw})
 	}
 	return out
+}
+
+// streamed reports whether the answer came in frames. A type that is missing is
+// what it looks like.
+func (t *tap) streamed() bool {
+	kind := strings.ToLower(t.header.Get("Content-Type"))
+	return strings.HasPrefix(kind, eventStream[0]) || kind == "" && t.status/100 == 2 && !bytes.HasPrefix(bytes.TrimSpace(t.raw), []byte("{"))
 }
 
 // frames splits a stream, of which something may be missing at the end, into its

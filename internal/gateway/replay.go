@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/dreyhq/drey"
 	"github.com/dreyhq/drey/internal/api"
 	"github.com/dreyhq/drey/internal/health"
@@ -57,7 +59,7 @@ func (g *Gateway) Replay(ctx context.Context, c *api.Capture, ask ReplayAsk) (*a
 	}
 	if c.Cut {
 		return nil, refused(api.CodeInvalidArgument, "the request was too large to be captured whole, so it cannot be sent again",
-			fmt.Sprintf("of a body %d MiB are kept; repeat it with the client that sent it", mostBody>>20))
+			"repeat it with the client that sent it; logs.capture_max_mb bounds what is kept of a body, to 8 MiB at most")
 	}
 	if g.again.running.Add(1) > mostReplays {
 		g.again.running.Add(-1)
@@ -65,12 +67,12 @@ func (g *Gateway) Replay(ctx context.Context, c *api.Capture, ask ReplayAsk) (*a
 	}
 	defer g.again.running.Add(-1)
 
-	r, row := g.again.request(c, ask)
+	r := requestOf(c, ask)
 	shadow, out, err := g.apart(ask)
 	if err != nil {
 		return nil, err
 	}
-	r.again.capture = &capture{to: NewCaptures(CapturesConfig{}), set: CaptureSettings{}, req: r, embeds: c.Path == embedPath}
+	r.again.capture = &capture{to: NewCaptures(CapturesConfig{}), req: r, body: r.Body, embeds: c.Path == embedPath}
 	handle := shadow.Generate
 	if r.again.capture.embeds {
 		handle = shadow.Embed
@@ -91,7 +93,7 @@ func (g *Gateway) Replay(ctx context.Context, c *api.Capture, ask ReplayAsk) (*a
 	if ctx.Err() != nil { // nobody waits for it any more, and it may have cost money all the same
 		return nil, context.Cause(ctx)
 	}
-	return &api.Replay{Masked: c.Masked, Original: sideOf(c, row), Replay: sideOf(doc, doc.Row)}, nil
+	return &api.Replay{Masked: c.Masked, Original: Read(c), Replay: Read(doc)}, nil
 }
 
 func refused(code, message, hint string) error {
@@ -108,17 +110,17 @@ func gated(r *Record) bool {
 	return false
 }
 
-// request makes the request anew.
-func (*replays) request(c *api.Capture, ask ReplayAsk) (*Request, []byte) {
+// requestOf makes the request anew.
+func requestOf(c *api.Capture, ask ReplayAsk) *Request {
 	r := &Request{
 		ID: ask.ID, At: time.Now(), Wire: c.Wire, Body: []byte(c.Body), Query: c.Query, Header: http.Header{}, PathProfile: c.Profile,
-		again: &again{ask: ask, original: drey.ProfileID(rowText(c.Row, "profile"))},
+		again: &again{ask: ask, original: drey.ProfileID(gjson.GetBytes(c.Row, "profile").String())},
 	}
 	for name, value := range c.Headers {
 		r.Header.Set(name, value)
 	}
 	r.HeaderProfile = r.Header.Get("X-Drey-Profile")
-	return r, c.Row
+	return r
 }
 
 // choose picks the way of a replay: the one that was asked for, else the one that
@@ -158,6 +160,7 @@ func (g *Gateway) apart(ask ReplayAsk) (*Gateway, *aside, error) {
 		l.mu.Lock()
 		known := &machine{prompt: l.prompt, output: l.output, learned: l.learned, asked: l.asked}
 		l.mu.Unlock()
+		known.counting.ratio.Store(l.counting.ratio.Load())
 		before.lanes = append(before.lanes, &lane{p: l.p, up: l.up, machine: known})
 	}
 	out := &aside{}

@@ -12,13 +12,10 @@ import (
 	"github.com/dreyhq/drey/internal/wire/sse"
 )
 
-// rowText is a field of a request's row; "" if there is no row.
-func rowText(row []byte, field string) string { return gjson.GetBytes(row, field).String() }
-
-// sideOf tells what became of a request: the facts by its row, and text and
-// calls by what the provider that was asked last answered.
-func sideOf(c *api.Capture, row []byte) api.ReplaySide {
-	get := gjson.ParseBytes(row).Get
+// Read tells what became of a captured request: the facts by its row, and text
+// and calls by what the provider that was asked last answered.
+func Read(c *api.Capture) api.ReplaySide {
+	get := gjson.ParseBytes(c.Row).Get
 	count := func(name string) int { return int(get("tokens." + name).Int()) }
 	out := api.ReplaySide{
 		ID: c.ID, Profile: drey.ProfileID(get("profile").String()), Provider: drey.ProviderID(get("provider").String()),

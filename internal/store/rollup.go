@@ -84,6 +84,9 @@ func (r *Rollup) Add(row RequestRow) {
 		u.Estimated += count("input") + count("output")
 	}
 	r.Usage[k] = u
+	if whole.Get("replay_of").Exists() {
+		return // a captured request that was sent again: its tokens count, and how it went says nothing about traffic
+	}
 	whole.Get("attempts").ForEach(func(_, a gjson.Result) bool {
 		provider, class := drey.ProviderID(a.Get("provider").String()), a.Get("class").String()
 		if provider == "" || class == "" {

@@ -38,7 +38,7 @@ func (f Failure) counts() bool {
 // request, from the request's row with its events. What is no row has none.
 func Failures(row json.RawMessage, provider drey.ProviderID) []Failure {
 	var r requestRow
-	if json.Unmarshal(row, &r) != nil {
+	if json.Unmarshal(row, &r) != nil || r.ReplayOf != "" { // what a person tries out is held against nobody
 		return nil
 	}
 	var out []Failure

@@ -39,6 +39,7 @@ type requestRow struct {
 	Error    string         `json:"error"`
 	Cost     float64        `json:"cost_usd"`
 	Savings  float64        `json:"savings_usd"`
+	ReplayOf drey.RequestID `json:"replay_of"`
 	Tokens   struct {
 		Input  int `json:"input"`
 		Output int `json:"output"`
@@ -201,6 +202,8 @@ func (n *narrator) tell(ev drey.Event, later []drey.Event) {
 		n.skipped(ev, id)
 	case "try-provider":
 		n.tried(ev, id, later)
+	case "request-replayed":
+		n.say(ev.At, ev, "it is the request %s, captured and sent again by hand; it counts for nothing in anybody's health", text(ev, "replay_of"))
 	case "provider-ok":
 		n.say(ev.At, ev, "%s answered after %s", id, span(millis(ev, "duration_ms")))
 	case "provider-failed":
