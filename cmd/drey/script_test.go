@@ -34,7 +34,7 @@ const patience = 30 * time.Second
 //	ready [-or-skip]            wait until `drey serve` has opened its doors; sets $URL.
 //	                            -or-skip: unless somebody else has the default address
 //	http METHOD URL [FILE]      call it with the file as body: stdout is the status line,
-//	                            X-Drey- headers and body
+//	                            X-Drey- headers and body; sets $REQUEST to its id
 //	hang URL FILE               begin a POST whose answer begins and does not end
 //	until PATTERN PROGRAM ARGS  run it until a line matches, then Ctrl-C: it must exit 0
 //	soon PATTERN PROGRAM ARGS   run it again and again until its output matches
@@ -143,6 +143,7 @@ func httpCmd(ts *testscript.TestScript, neg bool, args []string) {
 	resp, err := client.Do(req)
 	ts.Check(err)
 	defer resp.Body.Close()
+	ts.Setenv("REQUEST", resp.Header.Get("X-Drey-Request-Id"))
 	out := ts.Stdout()
 	_, err = io.WriteString(out, resp.Status+"\n")
 	ts.Check(err)

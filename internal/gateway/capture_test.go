@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -184,18 +185,22 @@ func TestCaptureMemory(t *testing.T) {
 
 // TestFrameTimes: each frame knows when it came.
 func TestFrameTimes(t *testing.T) {
-	l := newLab(t, captureAll, scripted{id: "a", wire: drey.WireChat, script: fake.Always(fake.Text("one two").TTFT(20 * time.Millisecond).Gap(30 * time.Millisecond))})
-	read := l.capturing()
-	l.ask(t.Context(), drey.WireChat, prompt(drey.WireChat, true))
-	var at []float64
-	for _, f := range read(capturedID).Attempts[0].Frames {
-		if strings.Contains(f.Raw, "one ") || strings.Contains(f.Raw, "two") {
-			at = append(at, f.MS)
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, captureAll, scripted{id: "a", wire: drey.WireChat, script: fake.Always(fake.Text("one two").TTFT(20 * time.Millisecond).Gap(30 * time.Millisecond))})
+		read := l.capturing()
+		l.ask(t.Context(), drey.WireChat, prompt(drey.WireChat, true))
+		at := map[string]float64{}
+		for _, f := range read(capturedID).Attempts[0].Frames {
+			for _, word := range []string{"one ", "two"} {
+				if strings.Contains(f.Raw, word) {
+					at[word] = f.MS
+				}
+			}
 		}
-	}
-	if len(at) != 2 || at[0] < 20 || at[1] < at[0]+30 {
-		t.Errorf("%v", at)
-	}
+		if at["one "] != 20 || at["two"] != 50 {
+			t.Errorf("%v", at)
+		}
+	})
 }
 
 // TestMaskedStreams: however a secret is cut over the frames of a stream, it is

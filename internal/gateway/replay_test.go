@@ -75,6 +75,10 @@ func TestReplayTellsTheSame(t *testing.T) {
 // TestReplayLeavesNoTrace: however often a replay fails, nobody holds it against
 // the provider; it is a row with a mark, and nothing is journaled.
 func TestReplayLeavesNoTrace(t *testing.T) {
+	synctest.Test(t, replayLeavesNoTrace) // a failing provider is asked once more, after a while
+}
+
+func replayLeavesNoTrace(t *testing.T) {
 	l := newLab(t, captureAll,
 		scripted{id: "a", wire: drey.WireChat, script: fake.FailFirst(0, fake.ServerError(), fake.Text("hello"))},
 		scripted{id: "b", wire: drey.WireAnthropic, script: fake.Always(fake.ServerError())})

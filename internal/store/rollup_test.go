@@ -93,3 +93,16 @@ func FuzzRollup(f *testing.F) {
 		}
 	})
 }
+
+// TestRollupOfAReplay: its tokens were used, and how it went is no sign of how
+// the provider does.
+func TestRollupOfAReplay(t *testing.T) {
+	var r Rollup
+	for _, of := range []string{"", `"replay_of":"req_a",`} {
+		r.Add(RequestRow{Provider: "p", Outcome: "ok", Row: []byte(`{` + of + `"model":"m","tokens":{"output":5},"attempts":[{"provider":"p","class":"ok","ms":9}]}`)})
+	}
+	u := r.Usage[UsageKey{Day(time.Time{}), "p", "m"}]
+	if n := r.Attempts[AttemptKey{Day(time.Time{}), "p", "ok"}]; u.Requests != 2 || u.Output != 10 || n != 1 || len(r.Latency) != 1 {
+		t.Errorf("%+v, %d attempts, %v", u, n, r.Latency)
+	}
+}

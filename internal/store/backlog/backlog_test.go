@@ -52,6 +52,9 @@ func (d *disk) write(b *Batch) (bool, error) {
 	for _, r := range b.Rows {
 		text += string(r.ID)
 	}
+	for _, c := range b.Captures {
+		text += fmt.Sprintf("<%s of %d>", c.ID, b.Most)
+	}
 	d.written = append(d.written, fmt.Sprint(text, b.Counters))
 	return false, nil
 }
