@@ -91,8 +91,8 @@ func (t *tap) streamed() bool {
 // frames splits a stream, of which something may be missing at the end, into its
 // frames. ends are where each of them ends in raw.
 func frames(raw []byte) (list []string, ends []int) {
+	at := len(raw) - len(bytes.TrimPrefix(raw, []byte("\ufeff"))) // a mark that the reader passes over
 	rd := sse.NewReader(bytes.NewReader(raw), 0)
-	at := 0
 	for {
 		ev, err := rd.Next()
 		if err != nil || ev.Partial {

@@ -244,6 +244,25 @@ func TestMaskedStreams(t *testing.T) {
 	})
 }
 
+// TestFramesAreTheStream: whatever came, whole or not, is in the frames once and
+// in order, and each ends where it ended in the stream.
+func TestFramesAreTheStream(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		raw := strings.Join(rapid.SliceOf(rapid.SampledFrom([]string{"data: {}", "\n", "\n\n", "\r\n\r\n", "\r", ": x", "event: y\n", "é"})).Draw(t, "parts"), "")
+		mark := rapid.SampledFrom([]string{"", "\ufeff"}).Draw(t, "mark")
+		list, ends := frames([]byte(mark + raw))
+		if got := strings.Join(list, ""); got != raw || len(list) != len(ends) {
+			t.Fatalf("%q of %q", got, raw)
+		}
+		at := len(mark)
+		for i, f := range list {
+			if at += len(f); ends[i] != at {
+				t.Fatalf("frame %d of %q ends at %d, want %d", i, raw, ends[i], at)
+			}
+		}
+	})
+}
+
 // TestOffCostsNothing: without a capture the way of a frame is as it was.
 func TestOffCostsNothing(t *testing.T) {
 	var c *capture

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"log/slog"
@@ -91,14 +92,16 @@ func (c *Captures) drain() {
 }
 
 func (c *Captures) write(one *captured) {
-	whole, err := json.Marshal(one.document(c.cfg.Redactor(), one.record))
-	if err != nil {
+	var whole bytes.Buffer
+	enc := json.NewEncoder(&whole)
+	enc.SetEscapeHTML(false) // code is full of what that makes longer
+	if err := enc.Encode(one.document(c.cfg.Redactor(), one.record)); err != nil {
 		c.cfg.Log.Error("capture-not-written", "id", one.req.ID, "error", err) // a bug of ours
 		return
 	}
 	r := one.record
 	c.cfg.Store.PutCapture(store.Capture{
-		ID: r.ID, At: r.At, Profile: string(r.Profile), Provider: string(r.Provider), Outcome: string(r.Outcome), Whole: whole,
+		ID: r.ID, At: r.At, Profile: string(r.Profile), Provider: string(r.Provider), Outcome: string(r.Outcome), Whole: bytes.TrimSpace(whole.Bytes()),
 	}, one.set.Most)
 }
 
