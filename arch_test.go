@@ -43,6 +43,7 @@ var floors = map[string]int{
 	"internal/activation":                2,
 	"internal/activation/activationtest": 2,
 	"internal/discover":                  2,
+	"internal/exam":                      2,
 	"internal/process":                   2,
 	"internal/repair/stage":              2,
 	"internal/fake":                      2,

@@ -3,6 +3,9 @@
 // it reads the files, and asks a daemon that runs; it starts and wakes none
 // unless that is the mend. A check passes with a fact that was seen, never
 // because something was absent.
+//
+// It also examines providers (Visit): it puts the questions of internal/exam to
+// them, beside any daemon.
 package doctor
 
 import (
@@ -170,11 +173,17 @@ func (v *visit) ask(ctx context.Context) error {
 func Worst(all []Finding) Verdict {
 	worst := Pass
 	for _, f := range all {
-		if f.Verdict == Fail || f.Verdict == Warn && worst == Pass {
-			worst = f.Verdict
-		}
+		worst = Worse(worst, f.Verdict)
 	}
 	return worst
+}
+
+// Worse returns the worse of two verdicts.
+func Worse(a, b Verdict) Verdict {
+	if a == Fail || b == Pass {
+		return a
+	}
+	return b
 }
 
 func pass(text string) (Finding, func(context.Context) error) {

@@ -1,0 +1,80 @@
+package exam
+
+import (
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/wire"
+	"github.com/dreyhq/drey/internal/wire/anthropic"
+	"github.com/dreyhq/drey/internal/wire/openai"
+)
+
+// Ask is one question to the provider.
+type Ask struct {
+	Request wire.Request
+	Limit   time.Duration // how long the whole answer may take
+	Base    string        // asked in place of the configured URL; "" = that one
+
+	without []string // top-level fields that this question leaves out
+	with    string   // one that it has, whatever the configuration drops
+	cache   bool     // cache_control is sent, whatever the configuration says
+	c       *chart
+}
+
+// Codec returns the codec of the provider's wire.
+func (a Ask) Codec() wire.Codec { return a.c.codec() }
+
+// Path returns the endpoint below the provider's base.
+func (a Ask) Path() string {
+	if a.c.Config.DreyWire() == drey.WireAnthropic {
+		return "/messages"
+	}
+	return "/chat/completions"
+}
+
+// Body returns the question in the provider's wire, with all that the
+// configuration adds to a request and takes out of it.
+func (a Ask) Body() ([]byte, error) {
+	c := a.c
+	to := wire.Target{
+		Model: c.model, Price: c.Config.Class, MaxTokensKey: c.MaxTokensKey, MaxOutputTokens: c.Config.MaxOutputTokens,
+		Cache: a.cache || c.Config.Capabilities.Cache.Or(false), AppendSystem: c.Config.AppendSystem,
+		Drop: slices.Concat(c.keeping(a.with), a.without),
+	}
+	if u, err := url.Parse(c.Config.URL); err == nil {
+		to.OpenAIHost = u.Hostname() == "api.openai.com"
+	}
+	for _, f := range c.Config.ExtraBody {
+		to.Extra = append(to.Extra, wire.ExtraField{Key: f.Name, Value: f.Value})
+	}
+	r := a.Request
+	enc, err := c.codec().EncodeRequest(&r, to)
+	if err != nil {
+		return nil, err
+	}
+	return enc.Body, nil
+}
+
+func (c *chart) codec() wire.Codec {
+	if c.Config.DreyWire() == drey.WireAnthropic {
+		return anthropic.Codec{}
+	}
+	return openai.Chat{}
+}
+
+// ask is a question of one user turn.
+func (c *chart) ask(text string, maxTokens int) *Ask {
+	return &Ask{c: c, Limit: c.limit(), Request: wire.Request{
+		From: c.Config.DreyWire(), MaxTokens: maxTokens,
+		Messages: []wire.Message{{Role: wire.User, Blocks: []wire.Block{{Kind: wire.Text, Text: text}}}},
+	}}
+}
+
+// streamed asks for a stream.
+func (a *Ask) streamed() *Ask {
+	a.Request.Stream, a.Request.WantUsage = true, true
+	a.without = a.c.without
+	return a
+}
