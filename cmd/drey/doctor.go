@@ -52,6 +52,9 @@ needs_tuning, or unsupported and the configuration does not say so; else 0.`,
 				out.Findings, out.Verdict = findings, doctor.Worst(findings)
 			}
 			reports, err := c.examine(ctx, who)
+			if ctx.Err() != nil {
+				return exitStatus(exitFailed) // whoever interrupts it knows why it ends
+			}
 			if broken := codeOf(err) == "config" && !who.named(); err != nil && !broken { // a broken one is a finding of the home
 				return err
 			}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
+	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -57,8 +59,8 @@ func (r rounds) patients(s *daemon.Survey) ([]doctor.Patient, error) {
 			continue
 		}
 		sub := exam.Subject{Config: p, MaxTokensKey: built.MaxTokensKey, Missing: built.Missing, StandIn: s.Newcomer}
-		if name := discover.KeyVariable(p.URL); name != "" {
-			sub.KeyHint = "env:" + name
+		if env, base, ok := discover.VendorOf(p.URL); ok {
+			sub.KeyHint, sub.URLHint = "env:"+env, base
 		}
 		out = append(out, doctor.Patient{Subject: sub, Way: built.Config})
 	}
@@ -96,6 +98,7 @@ func (c *cli) examine(ctx context.Context, r rounds) ([]doctor.Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.findProcesses(ctx, patients)
 	line := c.statusLine()
 	round := doctor.Round{
 		Patients: patients, Paid: r.paid, Salt: strconv.FormatInt(time.Now().UnixNano(), 36),
@@ -110,6 +113,33 @@ func (c *cli) examine(ctx context.Context, r rounds) ([]doctor.Report, error) {
 	reports, err := doctor.Visit(ctx, round)
 	line.clear()
 	return reports, err
+}
+
+// findProcesses has the patients that are processes of drey's asked where these
+// listen: the daemon that keeps them knows, since it gives them their ports.
+func (c *cli) findProcesses(ctx context.Context, patients []doctor.Patient) {
+	if !slices.ContainsFunc(patients, func(p doctor.Patient) bool { return p.Config.Process != nil }) {
+		return
+	}
+	cl, err := c.look(ctx)
+	if err != nil {
+		return // no daemon, and so no process of its
+	}
+	defer cl.Close()
+	list, err := cl.Providers(ctx)
+	if err != nil {
+		return
+	}
+	for _, p := range list {
+		i := slices.IndexFunc(patients, func(q doctor.Patient) bool { return q.Config.Name == p.Name })
+		if i < 0 || p.Process == nil || p.Process.Port == 0 {
+			continue
+		}
+		if u, err := url.Parse(patients[i].Way.URL); err == nil {
+			u.Host = net.JoinHostPort(u.Hostname(), strconv.Itoa(p.Process.Port))
+			patients[i].Way.URL = u.String()
+		}
+	}
 }
 
 // printReport writes what was found about one provider, for a person.

@@ -19,7 +19,8 @@ import (
 // Patient is a provider that is to be examined.
 type Patient struct {
 	exam.Subject
-	// Way is how it is reached, built as the daemon builds it.
+	// Way is how it is reached, built as the daemon builds it. Its URL may have
+	// another port than the configured one, where a process of drey's listens.
 	Way upstream.Config
 }
 
@@ -148,7 +149,7 @@ func examine(ctx context.Context, p Patient, r Round, progress func(drey.Provide
 			break
 		}
 		progress(p.Config.Name, probe)
-		e.Answer(put(ctx, up, p.Way, ask))
+		e.Answer(put(ctx, up, p, ask))
 	}
 	rep.Findings, rep.Spent, rep.Took = e.Findings(), e.Spent(), time.Since(start)
 	return rep
@@ -163,13 +164,14 @@ func list(ctx context.Context, up *upstream.Provider) exam.Listing {
 }
 
 // put puts a question to the provider.
-func put(ctx context.Context, up *upstream.Provider, way upstream.Config, a exam.Ask) exam.Answer {
+func put(ctx context.Context, up *upstream.Provider, p Patient, a exam.Ask) exam.Answer {
+	way := p.Way
 	body, err := a.Body()
 	if err != nil {
 		return exam.Answer{Failure: failure(err, way.Redact)}
 	}
-	if a.Base != "" {
-		way.URL = a.Base
+	if a.Base != p.Config.URL || a.Wire != way.Wire {
+		way.URL, way.Wire = a.Base, a.Wire
 		up = upstream.New(way)
 		defer up.Close()
 	}

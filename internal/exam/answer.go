@@ -116,6 +116,10 @@ func (f *Failure) why() string {
 	}
 }
 
+// maxSilences is how many questions may get no answer in time before no more
+// are asked. One may be too much for a slow machine that answers others.
+const maxSilences = 2
+
 // trouble is the finding where a question failed for a reason that has nothing
 // to do with what the probe is about. Where it would befall every other
 // question too, nothing more is asked.
@@ -132,6 +136,11 @@ func (c *chart) trouble(name string, f *Failure) Finding {
 		return Finding{Probe: name, Verdict: Unreachable, Text: "the provider went away: " + f.why()}
 	case drey.Caller:
 		return skipped(name, "the question was refused: "+f.why())
+	case drey.Silence:
+		if c.silences++; c.silences == maxSilences {
+			c.over = "the provider was silent too often"
+		}
+		return Finding{Probe: name, Verdict: Unreachable, Text: "no answer in time: " + f.why()}
 	default:
 		return Finding{Probe: name, Verdict: Unreachable, Text: "no answer that could be used: " + f.why()}
 	}

@@ -1,9 +1,12 @@
 package exam
 
 import (
+	"maps"
 	"net/url"
 	"slices"
 	"time"
+
+	"github.com/tidwall/sjson"
 
 	"github.com/dreyhq/drey"
 	"github.com/dreyhq/drey/internal/wire"
@@ -15,20 +18,29 @@ import (
 type Ask struct {
 	Request wire.Request
 	Limit   time.Duration // how long the whole answer may take
-	Base    string        // asked in place of the configured URL; "" = that one
+	// Base and Wire are where and how it is put: mostly as the configuration
+	// says, and otherwise where that may be wrong.
+	Base string
+	Wire drey.Wire
 
-	without []string // top-level fields that this question leaves out
-	with    string   // one that it has, whatever the configuration drops
-	cache   bool     // cache_control is sent, whatever the configuration says
+	without []string       // top-level fields that this question leaves out
+	with    string         // one that it has, whatever the configuration drops
+	options map[string]int // within the field options, besides those of the configuration
+	cache   bool           // cache_control is sent, whatever the configuration says
 	c       *chart
 }
 
-// Codec returns the codec of the provider's wire.
-func (a Ask) Codec() wire.Codec { return a.c.codec() }
+// Codec returns the codec of the wire.
+func (a Ask) Codec() wire.Codec {
+	if a.Wire == drey.WireAnthropic {
+		return anthropic.Codec{}
+	}
+	return openai.Chat{}
+}
 
-// Path returns the endpoint below the provider's base.
+// Path returns the endpoint below Base.
 func (a Ask) Path() string {
-	if a.c.Config.DreyWire() == drey.WireAnthropic {
+	if a.Wire == drey.WireAnthropic {
 		return "/messages"
 	}
 	return "/chat/completions"
@@ -46,27 +58,34 @@ func (a Ask) Body() ([]byte, error) {
 	if u, err := url.Parse(c.Config.URL); err == nil {
 		to.OpenAIHost = u.Hostname() == "api.openai.com"
 	}
+	options := []byte("{}")
 	for _, f := range c.Config.ExtraBody {
+		if f.Name == "options" && a.options != nil {
+			options = f.Value
+			continue
+		}
 		to.Extra = append(to.Extra, wire.ExtraField{Key: f.Name, Value: f.Value})
 	}
+	for _, key := range slices.Sorted(maps.Keys(a.options)) {
+		var err error
+		if options, err = sjson.SetBytes(options, key, a.options[key]); err != nil {
+			return nil, err
+		}
+	}
+	if a.options != nil {
+		to.Extra = append(to.Extra, wire.ExtraField{Key: "options", Value: options})
+	}
 	r := a.Request
-	enc, err := c.codec().EncodeRequest(&r, to)
+	enc, err := a.Codec().EncodeRequest(&r, to)
 	if err != nil {
 		return nil, err
 	}
 	return enc.Body, nil
 }
 
-func (c *chart) codec() wire.Codec {
-	if c.Config.DreyWire() == drey.WireAnthropic {
-		return anthropic.Codec{}
-	}
-	return openai.Chat{}
-}
-
 // ask is a question of one user turn.
 func (c *chart) ask(text string, maxTokens int) *Ask {
-	return &Ask{c: c, Limit: c.limit(), Request: wire.Request{
+	return &Ask{c: c, Limit: c.limit(), Base: c.Config.URL, Wire: c.Config.DreyWire(), Request: wire.Request{
 		From: c.Config.DreyWire(), MaxTokens: maxTokens,
 		Messages: []wire.Message{{Role: wire.User, Blocks: []wire.Block{{Kind: wire.Text, Text: text}}}},
 	}}

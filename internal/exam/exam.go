@@ -79,8 +79,9 @@ type chart struct {
 	plain []Answer
 	// without are the fields that streamed questions leave out, since with them
 	// the streams are broken.
-	without []string
-	over    string // why nothing more is asked; "" = go on
+	without  []string
+	silences int    // questions that got no answer in time
+	over     string // why nothing more is asked; "" = go on
 }
 
 // Exam is an examination under way. It belongs to one goroutine.
@@ -159,6 +160,9 @@ func (e *Exam) advance() {
 func (s *Spent) add(a Answer) {
 	s.Requests++
 	if a.Response == nil {
+		if a.Streamed { // some of it came, and nobody says how much it was
+			s.Untold++
+		}
 		return
 	}
 	u := a.Response.Usage

@@ -59,7 +59,6 @@ func leaks(c *chart, got []Answer) (*Ask, []Finding) {
 			f.Text += " (write reasoning: show to hand it to agents as thinking)"
 		}
 	case len(covered) > 0:
-		f.Verdict, f.Stated = Unsupported, true
 		f.Text = "its answers have " + strings.Join(covered, ", ") + ", which the configuration deals with"
 	default:
 		f.Text = "its answers are free of reasoning and of markers"

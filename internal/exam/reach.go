@@ -28,22 +28,41 @@ func reach(c *chart, got []Answer) (*Ask, []Finding) {
 	if !c.misplaced(first.Failure) {
 		return nil, c.turnedAway(first.Failure)
 	}
-	// Something answers there, and not the wire: it may be at another path.
-	bases := c.otherBases()
+	// Something answers there, and not the wire: it may be at another path, or
+	// the wire another one.
+	places := c.otherPlaces()
 	tried := len(got) - 1
-	if last := got[tried]; tried > 0 && (last.Failure == nil || last.Failure.Class == drey.Auth && last.Failure.Sub != route.ModelMissing) {
-		c.over = "the URL is wrong"
-		return nil, c.three(Finding{Verdict: NeedsTuning, Patch: Patch{{[]string{"url"}, bases[tried-1]}},
-			Text: fmt.Sprintf("nothing at %s speaks this wire (%s); %s does", c.Config.URL, first.Failure.why(), bases[tried-1])})
+	if tried > 0 && speaks(got[tried]) {
+		return nil, c.placed(first.Failure, places[tried-1])
 	}
-	if tried < len(bases) {
+	if tried < len(places) {
 		next := c.ask("Say hello.", 16)
-		next.Base = bases[tried]
+		next.Base, next.Wire = places[tried].base, places[tried].wire
 		return next, nil
 	}
 	c.over = "nothing there speaks the wire"
 	return nil, c.three(Finding{Verdict: Unreachable,
 		Text: fmt.Sprintf("something answers at %s, and it does not speak the %s wire (%s): check url and wire", c.Config.URL, c.Config.Wire, first.Failure.why())})
+}
+
+// speaks reports whether an answer, be it a refusal, is that of a server which
+// speaks the wire that it was asked in.
+func speaks(a Answer) bool {
+	return a.Failure == nil || a.Failure.Class == drey.Auth && (a.Failure.Sub != route.ModelMissing || saysModel(a.Failure.Text))
+}
+
+// placed are the findings where the wire is spoken at another place.
+func (c *chart) placed(f *Failure, p place) []Finding {
+	c.over = "it is not asked where it is"
+	out := Finding{Verdict: NeedsTuning}
+	if p.wire == c.Config.DreyWire() {
+		out.Patch = Patch{{[]string{"url"}, p.base}}
+		out.Text = fmt.Sprintf("nothing at %s speaks this wire (%s); %s does", c.Config.URL, f.why(), p.base)
+	} else {
+		out.Patch = Patch{{[]string{"wire"}, wireName(p.wire)}}
+		out.Text = fmt.Sprintf("%s does not speak the wire %s (%s), and it does speak %s", c.Config.URL, c.Config.Wire, f.why(), wireName(p.wire))
+	}
+	return c.three(out)
 }
 
 // three are the findings of reach where the first of them decides.
@@ -52,10 +71,11 @@ func (c *chart) three(f Finding) []Finding {
 	return []Finding{f, skipped(Auth, c.over), skipped(Model, c.over)}
 }
 
-// misplaced reports whether the failure is that of a wrong path: a 404 or a
-// page from a server that has no list of models there either.
+// misplaced reports whether the failure is that of a wrong path or wire: a 404
+// or a page, which is not about a model and comes from a server that has no
+// list of models there, or has the model on it.
 func (c *chart) misplaced(f *Failure) bool {
-	if len(c.Models) > 0 || saysModel(f.Text) {
+	if len(c.Models) > 0 && !c.Listed || saysModel(f.Text) {
 		return false
 	}
 	return f.Status == http.StatusNotFound || f.Status == http.StatusMethodNotAllowed || f.Fault == route.MalformedAnswer
@@ -64,7 +84,7 @@ func (c *chart) misplaced(f *Failure) bool {
 func (c *chart) outOfReach(f *Failure) []Finding {
 	c.over = "the provider cannot be reached"
 	if c.Config.Process != nil {
-		c.over = "its process is not running; drey starts it when it is needed: `drey up`, one request, and ask again"
+		c.over = "its process is not running; drey starts it when it is needed: send it a request through drey, and ask again"
 		return c.three(Finding{Verdict: Skip, Text: c.over})
 	}
 	out := Finding{Verdict: Unreachable, Text: fmt.Sprintf("%s: %s", c.Config.URL, f.why())}

@@ -78,6 +78,9 @@ func (c *chart) count() *Ask {
 // flows judges a stream that is complete. Where it tells no usage because
 // nobody asked it to, it is asked to.
 func (c *chart) flows(got []Answer, whole bool) (*Ask, []Finding) {
+	if said, short := cutShort(got[0]); short {
+		return c.shortened(got, said)
+	}
 	untold := got[0].Response.Usage == (wire.Usage{}) && c.drops("stream_options") && !whole
 	switch {
 	case untold && len(got) == 1:
@@ -94,11 +97,7 @@ func (c *chart) flows(got []Answer, whole bool) (*Ask, []Finding) {
 // flow judges an answer that is complete.
 func (c *chart) flow(a Answer, whole bool) Finding {
 	f := Finding{Probe: Streaming, Verdict: OK}
-	r := a.Response
-	said := utf8.RuneCountInString(a.text()) + utf8.RuneCountInString(a.thoughts())
 	switch {
-	case r.Stop == wire.StopLength && said < fewCharacters:
-		return c.cutShort(a, said)
 	case whole:
 		return Finding{Probe: Streaming, Verdict: Unsupported, Stated: true, Text: "its answers come whole and drey streams them, as the configuration says (drop_fields: stream)"}
 	case atOnce(a) && c.patientEnough():
@@ -106,7 +105,7 @@ func (c *chart) flow(a Answer, whole bool) Finding {
 	case atOnce(a):
 		f.Verdict, f.Patch = NeedsTuning, c.patience()
 		f.Text = fmt.Sprintf("the whole answer comes at once, after %s: the server or a proxy before it holds it back, so a long answer would count as silence", ms(a.First))
-	case r.Usage == (wire.Usage{}):
+	case a.Response.Usage == (wire.Usage{}):
 		f.Text = frames(a) + "; the end is proper; usage is not told, so drey estimates it"
 	default:
 		f.Text = frames(a) + "; the end is proper, and usage is told"
@@ -150,27 +149,42 @@ func (c *chart) patience() Patch {
 	return Patch{{[]string{"timeouts", "first_token"}, drey.Duration(patient).String()}}
 }
 
-// cutShort is the finding of an answer that was ended by a limit which nobody
-// asked for.
-func (c *chart) cutShort(a Answer, said int) Finding {
+// cutShort reports whether an answer was ended by a limit that nobody asked
+// for, and after how many characters.
+func cutShort(a Answer) (said int, short bool) {
+	said = utf8.RuneCountInString(a.text()) + utf8.RuneCountInString(a.thoughts())
+	return said, a.Response.Stop == wire.StopLength && said < fewCharacters
+}
+
+// shortened finds out what lifts the limit of an answer that was cut short.
+func (c *chart) shortened(got []Answer, said int) (*Ask, []Finding) {
 	f := Finding{Probe: Streaming, Verdict: NeedsTuning, Text: fmt.Sprintf("answers are cut after %d characters, by a limit that the request did not set", said)}
-	switch n := a.Response.Usage.Output; {
-	case c.drops(c.maxTokensKey()):
-		f.Text += ": drop_fields takes away " + c.maxTokensKey() + ", and the server has a limit of its own"
-		f.Patch = Patch{{[]string{"drop_fields"}, c.keeping(c.maxTokensKey())}}
-	case c.local() && c.numPredict() == 0:
-		f.Patch = Patch{{[]string{"extra_body", "options", "num_predict"}, -1}}
-	case c.local() && c.numPredict() > 0:
-		f.Text += fmt.Sprintf(": num_predict %d in extra_body", c.numPredict())
-		f.Patch = Patch{{[]string{"extra_body", "options", "num_predict"}, -1}}
-	case c.Config.MaxOutputTokens > 0 && c.Config.MaxOutputTokens <= max(n, 64):
+	key := c.maxTokensKey()
+	if c.drops(key) {
+		f.Text += ": drop_fields takes away " + key + ", and the server has a limit of its own"
+		f.Patch = Patch{{[]string{"drop_fields"}, c.keeping(key)}}
+		return found(f)
+	}
+	if len(got) == 1 && c.local() && c.numPredict() != -1 {
+		next := c.count()
+		next.options = map[string]int{"num_predict": -1}
+		return next, nil
+	}
+	if len(got) > 1 && got[1].Failure == nil {
+		if _, short := cutShort(got[1]); !short {
+			f.Text += "; with num_predict -1 they are whole"
+			f.Patch = Patch{{[]string{"extra_body", "options", "num_predict"}, -1}}
+			return found(f)
+		}
+	}
+	if n, says := got[0].Response.Usage.Output, c.Config.MaxOutputTokens; says > 0 && says <= max(n, 64) {
 		f.Verdict, f.Stated = Unsupported, true
 		f.Text += ", as the configuration says (max_output_tokens)"
-	default:
+	} else {
 		f.Text += "; raise it at the server (PARAMETER num_predict in Ollama's model file), or have drey know it"
 		f.Patch = Patch{{[]string{"max_output_tokens"}, max(n, 1)}}
 	}
-	return f
+	return found(f)
 }
 
 // numPredict is the limit that extra_body sets; 0 = none.

@@ -24,6 +24,8 @@ type Subject struct {
 	// KeyHint is a reference to a credential that this provider may want, such
 	// as env:GROQ_API_KEY for groq.com.
 	KeyHint string
+	// URLHint is where such a provider usually is; "" = unknown.
+	URLHint string
 }
 
 // Listing is what the provider's server told of its models.
@@ -143,22 +145,47 @@ func (s *Subject) limit() time.Duration {
 	return 90 * time.Second
 }
 
-// otherBases are the URLs at which the wire may be if it is not at the
-// configured one: people forget the /v1, or write one too many.
-func (s *Subject) otherBases() []string {
+// place is where and how a server may be asked.
+type place struct {
+	base string
+	wire drey.Wire
+}
+
+// otherPlaces are where the provider may be if it is not where the
+// configuration has it: people forget the /v1, write one too many, or name the
+// other wire.
+func (s *Subject) otherPlaces() []place {
 	u, err := url.Parse(s.Config.URL)
 	if err != nil || u.Host == "" {
 		return nil
 	}
-	var out []string
-	for _, path := range []string{strings.TrimSuffix(u.Path, "/") + "/v1", "/v1", "/api/v1"} {
-		v := *u
-		v.Path, v.RawPath = path, ""
-		if o := v.String(); o != s.Config.URL && !slices.Contains(out, o) && !strings.HasSuffix(path, "/v1/v1") {
-			out = append(out, o)
+	own := place{s.Config.URL, s.Config.DreyWire()}
+	var out []place
+	add := func(p place) {
+		if p.base != "" && p != own && !slices.Contains(out, p) {
+			out = append(out, p)
 		}
 	}
+	add(place{s.URLHint, own.wire})
+	for _, path := range []string{strings.TrimSuffix(strings.TrimSuffix(u.Path, "/"), "/v1") + "/v1", "/v1", "/api/v1"} {
+		v := *u
+		v.Path, v.RawPath = path, ""
+		add(place{v.String(), own.wire})
+	}
+	if own.wire == drey.WireAnthropic {
+		add(place{own.base, drey.WireChat})
+	} else {
+		add(place{own.base, drey.WireAnthropic})
+	}
 	return out
+}
+
+// wireName is a wire as the configuration spells it.
+func wireName(w drey.Wire) string {
+	if w == drey.WireAnthropic {
+		return config.WireAnthropic
+	}
+	return config.WireOpenAI
 }
 
 // stated is what the configuration says of an ability.

@@ -47,6 +47,12 @@ func window(c *chart, got []Answer) (*Ask, []Finding) {
 		}
 		// A weak model may be unable to repeat a word at all.
 		return c.ask(c.canaryPrompt(0), 512), nil
+	case 2:
+		if want := c.wider(got[0], length); want > 0 && c.isCut(got, length) {
+			next := c.ask(c.canaryPrompt(length), 512)
+			next.options = map[string]int{"num_ctx": want}
+			return next, nil
+		}
 	}
 	a := got[0]
 	switch {
@@ -69,31 +75,52 @@ func window(c *chart, got []Answer) (*Ask, []Finding) {
 		}
 		return found(Finding{Probe: Context, Verdict: OK, Text: text})
 	}
-	if control := got[1]; control.Failure != nil {
-		return found(c.trouble(Context, control.Failure))
-	} else if !control.says(canary) && !c.readLess(a, length) {
+	switch {
+	case got[1].Failure != nil:
+		return found(c.trouble(Context, got[1].Failure))
+	case !c.isCut(got, length):
 		return found(skipped(Context, "it cannot be told: the model does not repeat a word of a short prompt either"))
 	}
-	return found(c.cutsInSilence(a, length))
+	return found(c.cutsInSilence(got, length))
+}
+
+// isCut reports whether the prompt was cut: a short one is understood, or the
+// provider says itself that it has read less.
+func (c *chart) isCut(got []Answer, length int) bool {
+	return got[1].says(canary) || c.readLess(got[0], length)
+}
+
+// wider is the num_ctx by which a local server may be told to read more; 0 =
+// there is none that is worth a try.
+func (c *chart) wider(a Answer, length int) int {
+	want := wantedContext
+	if c.Provisional && c.ContextTokens > 0 {
+		want = min(want, c.ContextTokens)
+	}
+	if !c.local() || c.numCtx() >= want || want <= c.cutAt(a, length) {
+		return 0
+	}
+	return want
 }
 
 // cutsInSilence is the finding where the beginning of a prompt was lost.
-func (c *chart) cutsInSilence(a Answer, length int) Finding {
-	n := c.cutAt(a, length)
+func (c *chart) cutsInSilence(got []Answer, length int) Finding {
+	n := c.cutAt(got[0], length)
 	f := Finding{Probe: Context, Verdict: NeedsTuning,
-		Text: fmt.Sprintf("the server cuts long prompts in silence: of %d characters it had lost the beginning, and read about %d tokens", length, n)}
-	if c.local() && c.numCtx() == 0 {
-		want := wantedContext
-		if c.Provisional && c.ContextTokens > 0 {
-			want = min(want, c.ContextTokens)
-		}
-		if want > n {
-			f.Patch = Patch{{[]string{"extra_body", "options", "num_ctx"}, want}}
-			return f
-		}
+		Text: fmt.Sprintf("the server cuts long prompts in silence: of %d characters it had lost the beginning", length)}
+	if got[0].input() == n {
+		f.Text += fmt.Sprintf(", and read %d tokens", n)
+	} else {
+		f.Text += fmt.Sprintf("; it reads about %d tokens", n)
 	}
-	if c.numCtx() > 0 {
-		f.Text += fmt.Sprintf("; it takes no notice of num_ctx %d in the request, so raise it at the server (OLLAMA_CONTEXT_LENGTH, or PARAMETER num_ctx in the model's file), or have drey know the true window", c.numCtx())
+	want := c.wider(got[0], length)
+	if len(got) > 2 && got[2].says(canary) {
+		f.Text += fmt.Sprintf("; with num_ctx %d it reads all of it", want)
+		f.Patch = Patch{{[]string{"extra_body", "options", "num_ctx"}, want}}
+		return f
+	}
+	if len(got) > 2 || c.numCtx() > 0 {
+		f.Text += "; num_ctx in the request does not help, so raise it at the server (OLLAMA_CONTEXT_LENGTH, or PARAMETER num_ctx in the model's file), or have drey know the true window"
 	}
 	f.Patch = Patch{{[]string{"context_tokens"}, n}}
 	return f
@@ -130,7 +157,7 @@ func (c *chart) cutAt(a Answer, length int) int {
 	case c.ContextTokens > 0 && c.ContextTokens < length/3 && !c.Provisional:
 		return c.ContextTokens
 	default:
-		return min(usualCut, max(1024, length/8))
+		return min(usualCut, length/5) // a little less than what it was sent
 	}
 }
 
