@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -37,10 +38,6 @@ func newWard(t *testing.T, m fake.Model, provider map[string]any) *ward {
 	t.Cleanup(server.Close)
 	base := map[string]any{"wire": "openai", "url": server.URL(), "model": "squirrel"}
 	maps.Copy(base, provider)
-	if path, ok := base["path"]; ok {
-		base["url"] = server.URL() + path.(string)
-		delete(base, "path")
-	}
 	dir := t.TempDir()
 	t.Setenv("DREY_HOME", filepath.Join(dir, "home"))
 	w := &ward{t: t, file: filepath.Join(dir, "drey.yaml"), config: map[string]any{
@@ -109,6 +106,39 @@ func merge(a, b map[string]any) {
 			}
 		}
 		a[k] = v
+	}
+}
+
+// TestCtrlCEndsDoctor at once, and without a word: whoever pressed it knows.
+func TestCtrlCEndsDoctor(t *testing.T) {
+	server, err := fake.Listen(fake.Always(fake.Silent()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	w := newWard(t, able(), map[string]any{"url": server.URL()})
+	ctx, cancel := context.WithCancel(t.Context())
+	var stdout, stderr bytes.Buffer
+	code := make(chan int)
+	go func() {
+		code <- run(ctx, []string{"doctor", "--provider", "nest", "--config", w.file}, strings.NewReader(""), &stdout, &stderr)
+	}()
+	if _, err := server.WaitCalls(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if got := <-code; got != exitFailed || stdout.Len()+stderr.Len() > 0 {
+		t.Errorf("exit %d, stdout %q, stderr %q", got, stdout.String(), stderr.String())
+	}
+}
+
+// TestManagedProcess: a provider that drey keeps is asked where the daemon has
+// put it; without a daemon nobody can be asked, and that is no fault.
+func TestManagedProcess(t *testing.T) {
+	w := newWard(t, able(), map[string]any{"url": "http://127.0.0.1:1", "process": map[string]any{"command": []any{"true"}}})
+	r, code := w.doctor()
+	if f := finding(t, r, exam.Reachability); f.Verdict != exam.Skip || code != exitOK || !strings.Contains(f.Text, "process") {
+		t.Errorf("exit %d: %+v", code, f)
 	}
 }
 

@@ -157,7 +157,7 @@ func ms(d time.Duration) string {
 		d = d.Round(time.Millisecond)
 	}
 	if d == 0 {
-		return "under 1ms"
+		return "<1ms"
 	}
 	return drey.Duration(d).String()
 }

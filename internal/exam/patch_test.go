@@ -1,13 +1,54 @@
 package exam
 
 import (
+	"errors"
+	"maps"
 	"testing"
 
 	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/config"
 )
+
+// TestPatchesAreLegal: the strict configuration takes every patch that follows
+// from the table of findings.
+func TestPatchesAreLegal(t *testing.T) {
+	for _, j := range judgements() {
+		s := subject(j.change)
+		l := listed
+		if j.listing != nil {
+			l = *j.listing
+		}
+		e, _ := perform(t, s, l, j.by)
+		patch := Join(e.Findings()).YAML("nest")
+		if patch == "" {
+			continue
+		}
+		var file, lines map[string]any
+		for into, text := range map[*map[string]any]string{
+			&file:  "version: 1\nproviders:\n  nest: {wire: openai, url: 'http://127.0.0.1:8080'}\nprofiles:\n  default: {chain: [nest]}\n",
+			&lines: patch,
+		} {
+			if err := yaml.Unmarshal([]byte(text), into); err != nil {
+				t.Fatalf("%s: %v", j.name, err)
+			}
+		}
+		maps.Copy(file["providers"].(map[string]any)["nest"].(map[string]any), lines["providers"].(map[string]any)["nest"].(map[string]any))
+		out, err := yaml.Marshal(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = config.Parse("drey.yaml", out, config.Options{Env: func(string) (string, bool) { return "", false }})
+		errs, _ := errors.AsType[config.Errors](err)
+		for _, e := range errs {
+			if e.Msg != "not built yet" { // a key of a later version: it is reserved, and so is right
+				t.Errorf("%s: %v\n%s", j.name, e, out)
+			}
+		}
+	}
+}
 
 // TestYAML holds the form of a patch.
 func TestYAML(t *testing.T) {
