@@ -30,8 +30,8 @@ Then ask each provider a dozen small questions: does it answer, does it take the
 credential, has it the model; does it cut long prompts in silence, call tools, stream
 properly, leak its reasoning, keep prompts, think, see. What is wrong comes with lines
 to paste into drey.yaml. Nothing of it counts against a provider's health. Providers
-that cost money are asked with --paid alone, some ten thousand tokens each. With
---provider or --profile the home is not looked at.
+that cost money are asked with --paid alone, which spends some 17,000 tokens each.
+With --provider or --profile the home is not looked at.
 
 It exits 1 if anything is FAIL, auth_fail or unreachable; else 5 if anything is WARN or
 needs_tuning, or unsupported and the configuration does not say so; else 0.`,

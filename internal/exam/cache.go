@@ -32,7 +32,7 @@ func cache(c *chart, got []Answer) (*Ask, []Finding) {
 	}
 	marks := c.Config.DreyWire() == drey.WireChat && !c.local() && !says.Or(false)
 	if n := len(got); n > 0 && got[n-1].Failure != nil {
-		if n > 2 { // it does not take the marks
+		if n > 2 && got[n-1].refused() { // it does not take the marks
 			return found(c.noCache(got))
 		}
 		return found(c.trouble(Cache, got[n-1].Failure))

@@ -1,9 +1,10 @@
 package exam
 
 import (
-	"encoding/json"
+	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/dreyhq/drey"
@@ -95,9 +96,8 @@ func value(v any) string {
 			words[i] = scalar(w)
 		}
 		return "[" + strings.Join(words, ", ") + "]"
-	default:
-		out, _ := json.Marshal(v) // a number or a bool: it cannot fail
-		return string(out)
+	default: // a number or a bool
+		return fmt.Sprint(v)
 	}
 }
 
@@ -109,11 +109,11 @@ var bare = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_./-]*(:[A-Za-z0-9_./-]+)*$`)
 // else.
 var words = []string{"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 
-// scalar writes a text; JSON's quotes are YAML's.
+// scalar writes a text. Go's quotes and escapes are YAML's, and they leave
+// nothing that a terminal would obey.
 func scalar(s string) string {
 	if bare.MatchString(s) && !slices.Contains(words, strings.ToLower(s)) {
 		return s
 	}
-	out, _ := json.Marshal(s) // a text: it cannot fail
-	return string(out)
+	return strconv.Quote(s)
 }
