@@ -216,6 +216,7 @@ func (c *checker) profile(p *Profile) {
 	c.guards(p, path)
 	c.idleGuards(p, path)
 	c.drift(p.Drift, path+".drift")
+	c.rescue(p, path)
 	seen := map[drey.ProviderID]bool{}
 	for i, pool := range p.Chain {
 		for j, name := range pool {

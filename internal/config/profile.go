@@ -18,9 +18,9 @@ type Profile struct {
 	ThinkingOrder bool             `yaml:"thinking_order" default:"true" doc:"a request that asks for thinking tries capable providers first"`
 	HealthAction  string           `yaml:"health_action" default:"exclude" enum:"off|warn|demote|exclude" doc:"what is done about a provider that fails"`
 	Adaptive      bool             `yaml:"adaptive" default:"false" doc:"order by measured speed and errors, within a class"`
-	Rescue        string           `yaml:"rescue" built:"no" default:"off" enum:"off|restart|continue" doc:"what is done about a stream that breaks"`
-	HoldTokens    int              `yaml:"hold_tokens" built:"no" default:"64" range:"1..2048" doc:"content held back for a rescue, in tokens"`
-	Hold          drey.Duration    `yaml:"hold" built:"no" default:"1500ms" range:"0..30s" doc:"content held back for a rescue, in time"`
+	Rescue        string           `yaml:"rescue" default:"off" enum:"off|restart|continue" doc:"what is done about a stream that breaks"`
+	HoldTokens    int              `yaml:"hold_tokens" default:"64" range:"1..2048" doc:"content held back for a rescue, in tokens"`
+	Hold          drey.Duration    `yaml:"hold" default:"1500ms" range:"0..30s" doc:"content held back for a rescue, in time; 0 = nothing is"`
 	ToolLoop      ToolLoop         `yaml:"tool_loop" doc:"guard against repeated tool calls"`
 	ToolCap       ToolCap          `yaml:"tool_cap" doc:"guard against too many tool calls"`
 	ContextBudget ContextBudget    `yaml:"context_budget" doc:"guard of the context window"`

@@ -91,7 +91,7 @@ type Capabilities struct {
 	Thinking         Auto[bool] `yaml:"thinking" default:"auto" doc:"reasons on demand"`
 	Cache            Auto[bool] `yaml:"cache" default:"auto" doc:"keeps prompts by cache_control"`
 	JSONSchema       Auto[bool] `yaml:"json_schema" default:"auto" doc:"answers by a JSON Schema"`
-	Prefill          Auto[bool] `yaml:"prefill" built:"no" default:"auto" doc:"goes on from the start of an answer"`
+	Prefill          Auto[bool] `yaml:"prefill" default:"auto" doc:"goes on from the start of an answer"`
 	ReasoningHistory Auto[bool] `yaml:"reasoning_history" default:"auto" doc:"wants its earlier reasoning back"`
 }
 

@@ -160,6 +160,7 @@ func abilities(c config.Capabilities) route.Abilities {
 	}
 	return route.Abilities{
 		Tools: of(c.Tools), Vision: of(c.Vision), Documents: of(c.Documents), Thinking: of(c.Thinking), JSONSchema: of(c.JSONSchema),
+		Prefill: of(c.Prefill),
 	}
 }
 
@@ -169,7 +170,7 @@ func profile(p *config.Profile) gateway.Profile {
 		EmptyAnswer: map[string]gateway.EmptyAction{"fallback": gateway.EmptyFallback, "warn": gateway.EmptyWarn, "off": gateway.EmptyOff}[p.EmptyAnswer],
 		Retry:       route.Policy{Retries: p.Retry.SameProvider.Or(route.Auto), Wait: p.Retry.Wait.D()},
 		RetryShare:  p.Retry.Budget, RetryFloor: p.Retry.Floor,
-		Action: healthAction(p), Adaptive: p.Adaptive, Guards: guards(p), Drift: drift(p.Drift),
+		Action: healthAction(p), Adaptive: p.Adaptive, Guards: guards(p), Drift: drift(p.Drift), Rescue: rescue(p),
 	}
 	for _, pool := range p.Chain {
 		out.Chain = append(out.Chain, pool)

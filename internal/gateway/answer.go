@@ -12,17 +12,24 @@ import (
 
 // relay returns what turns the provider's stream into the caller's.
 func (x *exchange) relay(a *attempt) wire.Relay {
+	if x.chain.Rescue.Mode == RescueContinue {
+		return x.followed(a)
+	}
 	if a.same {
 		return x.passing(a)
 	}
-	return wire.Translate(a.decoder(), x.encoder(a), wire.NewBack(x.decoded, a.encoded))
+	return wire.Translate(a.decoder(), x.encoder(a), x.back(a))
 }
 
 func (x *exchange) encoder(a *attempt) wire.Encoder {
-	return x.codec.NewEncoder(wire.EncoderOptions{
+	return x.codec.NewEncoder(x.encoderOptions(a))
+}
+
+func (x *exchange) encoderOptions(a *attempt) wire.EncoderOptions {
+	return wire.EncoderOptions{
 		ID: x.answerID(), Model: x.head.Model, Created: x.req.At.Unix(),
 		WantUsage: x.head.WantUsage, InputTokens: a.tokens(x.head.Tokens), Signed: a.same,
-	})
+	}
 }
 
 var answerPrefix = map[drey.Wire]string{drey.WireAnthropic: "msg_", drey.WireChat: "chatcmpl-", drey.WireResponses: "resp_"}
@@ -106,6 +113,9 @@ func (x *exchange) assemble(a *attempt, st *upstream.Stream) result {
 
 // play tells an answer that came in one piece as a stream.
 func (x *exchange) play(a *attempt, body []byte) result {
+	if x.rescue.resuming {
+		return x.playRest(a, body)
+	}
 	var res result
 	r, err := a.codec.DecodeResponse(body)
 	if err != nil {

@@ -129,7 +129,7 @@ func (x *exchange) body(a *attempt) (*wire.Body, error) {
 	if a.same {
 		return x.codec.Rewrite(x.req.Body, wire.Edits{
 			Model: model, Extra: p.Extra, Drop: p.Drop, AppendSystem: system, MaxTokensKey: p.MaxTokensKey,
-			IncludeUsage: x.head.Stream, StripLines: p.StripLines,
+			IncludeUsage: x.head.Stream, StripLines: p.StripLines, Prefill: x.begun(),
 		})
 	}
 	if x.decoded == nil {
@@ -140,7 +140,7 @@ func (x *exchange) body(a *attempt) (*wire.Body, error) {
 		x.decoded = r
 	}
 	f := a.facts()
-	enc, err := a.codec.EncodeRequest(x.decoded, wire.Target{
+	enc, err := a.codec.EncodeRequest(x.toEncode(), wire.Target{
 		Model: model, Price: p.Price, MaxTokensKey: p.MaxTokensKey, MaxOutputTokens: f.maxOutput,
 		Documents: f.can.Documents == route.Yes, Cache: p.Cache, JSONSchema: f.can.JSONSchema == route.Yes,
 		ReasoningHistory: p.ReasoningBack, OpenAIHost: openAIHost(p.URL), AppendSystem: system,

@@ -55,6 +55,7 @@ type exchange struct {
 	made    int           // calls that were made of text
 
 	capture *capture // nil = nothing is kept
+	rescue  rescue   // for a stream that breaks
 }
 
 // run takes the request down its chain and answers the caller.
@@ -123,6 +124,7 @@ func (x *exchange) attempt(ctx context.Context, t route.Try) route.Event {
 	}
 	start := time.Now()
 	x.trying(t)
+	x.rescue.depart(t)
 	res := x.try(ctx, l)
 	x.now = time.Now()
 	took := x.now.Sub(start)
@@ -135,12 +137,13 @@ func (x *exchange) attempt(ctx context.Context, t route.Try) route.Event {
 	}
 	x.ended(l, res, took)
 	x.drifting(l, res)
+	resumable := x.broke(l, res)
 	if res.ok {
 		x.served(l, res)
 		return route.Served{Provider: t.ID}
 	}
 	return route.Failed{
-		At: x.now, Provider: t.ID, Verdict: res.verdict, Committed: res.committed, Took: took, Rand: x.g.random(),
+		At: x.now, Provider: t.ID, Verdict: res.verdict, Committed: res.committed, Resumable: resumable, Took: took, Rand: x.g.random(),
 	}
 }
 
@@ -183,6 +186,7 @@ const statusGone = 499
 // commit sends the first content of a provider's answer.
 func (x *exchange) commit(a *attempt, first []byte) error {
 	x.spoke()
+	x.tookOver(a)
 	way := x.way(a.p.ID)
 	x.rec.FirstByte = time.Since(x.req.At)
 	return x.sink.commit(x.headers(a, way), x.comment(a, way), first)

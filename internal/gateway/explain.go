@@ -63,7 +63,7 @@ func (x *exchange) trying(t route.Try) {
 // ended tells how an attempt ended, in the row and to the provider's lane.
 func (x *exchange) ended(l *lane, res result, took time.Duration) {
 	rec := AttemptRecord{
-		Provider: l.p.ID, OK: res.ok, Class: res.verdict.Class, Committed: res.committed, Status: res.verdict.Status,
+		Provider: l.p.ID, OK: res.ok, Class: res.verdict.Class, Committed: res.committed, Resumed: x.rescue.resuming, Status: res.verdict.Status,
 		Took: took, FirstByte: res.firstByte, Gap: res.gap(),
 	}
 	if res.ok {
@@ -109,6 +109,7 @@ func (x *exchange) conclude() {
 	for _, s := range x.walk.Skipped() {
 		r.Skipped = append(r.Skipped, Skipped{s.ID, string(s.Reason), s.Until})
 	}
+	r.Rescue = x.rescued()
 	r.Total = time.Since(x.req.At)
 	r.Own = max(0, r.Total-x.waited)
 	ex := x.way(r.Provider)

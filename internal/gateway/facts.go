@@ -31,6 +31,7 @@ func (l *lane) facts() facts {
 			Documents:  cmp.Or(l.p.Can.Documents, table.Can.Documents),
 			Thinking:   cmp.Or(l.p.Can.Thinking, table.Can.Thinking),
 			JSONSchema: cmp.Or(l.p.Can.JSONSchema, table.Can.JSONSchema),
+			Prefill:    cmp.Or(l.p.Can.Prefill, table.Can.Prefill),
 		},
 	}
 }

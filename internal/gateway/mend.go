@@ -103,11 +103,15 @@ func (x *exchange) passing(a *attempt) wire.Relay {
 	}
 	return stage.Pass(stage.PassOptions{
 		Observer: watch, EndMark: x.codec.EndMark(), Decoder: a.codec.NewDecoder(), Stage: a.stage,
+		Level: x.chain.Rescue.Mode == RescueContinue,
 		NewEncoder: func(start wire.Event) wire.Encoder {
-			return x.codec.NewEncoder(wire.EncoderOptions{
-				ID: start.ID, Model: start.Model, Created: x.req.At.Unix(), WantUsage: x.head.WantUsage,
-				InputTokens: a.tokens(x.head.Tokens), Signed: true,
-			})
+			o := x.encoderOptions(a)
+			o.ID, o.Model = start.ID, start.Model
+			enc := x.codec.NewEncoder(o)
+			if x.chain.Rescue.Mode == RescueContinue {
+				return x.telling(enc)
+			}
+			return enc
 		},
 	})
 }
@@ -136,9 +140,7 @@ func (x *exchange) giveBack(a *attempt, r *wire.Response) {
 	if a.stage != nil {
 		a.stage.Response(r)
 	}
-	if !a.same {
-		wire.NewBack(x.decoded, a.encoded).Response(r)
-	}
+	x.back(a).Response(r)
 }
 
 // mended tells what was done to the attempt's answer, once it is over. Of one

@@ -51,6 +51,7 @@ var totals = map[string]total{
 	"drey_streams_cut_total": newTotal("drey_streams_cut_total", "Streams that broke after their first content.", "provider"),
 	"drey_repairs_total":     newTotal("drey_repairs_total", "Tool calls that were printed as text and made calls, by how they were printed.", "provider", "shape"),
 	"drey_filters_total":     newTotal("drey_filters_total", "Answers that an output filter changed.", "filter"),
+	"drey_rescues_total":     newTotal("drey_rescues_total", "Streams that broke in a profile that rescues, by how that ended.", "mode", "outcome"),
 }
 
 // NewMetrics returns the gateway's metrics, registered.
@@ -153,6 +154,9 @@ func (m *Metrics) observe(r *Record) {
 	}
 	m.spent(r)
 	m.mended(r)
+	if r.Rescue.Mode != RescueOff {
+		m.add(1, "drey_rescues_total", string(r.Rescue.Mode), string(r.Rescue.Outcome))
+	}
 	for _, s := range r.Skipped {
 		m.add(1, "drey_skips_total", string(s.Provider), s.Reason)
 	}

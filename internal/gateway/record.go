@@ -50,8 +50,9 @@ type Record struct {
 	Stop      wire.Stop
 	FellFrom  drey.ProviderID // the first provider that was passed over; "" if none was
 	FellFor   string          // why, one reason per provider passed over
-	Error     string          // one redacted line; "" if it ended well
-	Mended    []Mended        // what was mended, one for each attempt where something was
+	Rescue    RescueRecord
+	Error     string   // one redacted line; "" if it ended well
+	Mended    []Mended // what was mended, one for each attempt where something was
 	Events    []drey.Event
 	Captured  bool           // the request and its providers' answers are kept
 	ReplayOf  drey.RequestID // the captured request that this is sent again for a person; "" = a caller's own
@@ -70,6 +71,7 @@ type AttemptRecord struct {
 	Class     drey.Class // meaningful unless OK
 	OK        bool
 	Committed bool // it failed after the first content
+	Resumed   bool // it was to give the rest of an answer that another had begun
 	Status    int
 	Took      time.Duration
 	FirstByte time.Duration // to the first content; 0 if none came

@@ -68,6 +68,8 @@ type step struct {
 	out           []byte // valid until take returns
 	content, text bool   // as in wire.Signal
 	failing       bool   // the next thing is an error
+	done          bool   // the answer is complete, and this is the last of it
+	pieces        int    // frames of content so far
 	next          int    // as in wire.Signal
 }
 
@@ -108,7 +110,7 @@ func (x *exchange) read(a *attempt, st *upstream.Stream, relay wire.Relay, take 
 		}
 		s.content, s.text = s.content || sig.Content, s.text || sig.Text
 		done = done || sig.Done
-		s.failing, s.next = sig.Err != nil, sig.Next
+		s.failing, s.next, s.pieces = sig.Err != nil, sig.Next, res.contents
 		ends := err != nil || sig.Last || s.failing
 		if !ends && len(s.out) < most && st.Ready() {
 			continue
@@ -118,6 +120,7 @@ func (x *exchange) read(a *attempt, st *upstream.Stream, relay wire.Relay, take 
 			whole.ok = true
 			x.settle(whole, time.Since(a.start))
 		}
+		s.done = ends && done && !s.failing
 		if take(s) != nil {
 			return x.cancelled(res)
 		}
@@ -139,6 +142,9 @@ func (x *exchange) read(a *attempt, st *upstream.Stream, relay wire.Relay, take 
 // pump passes a stream on. Until the first content everything is held back, so
 // that a provider that fails leaves no trace; that content is the commit.
 func (x *exchange) pump(a *attempt, st *upstream.Stream, relay wire.Relay) result {
+	if x.chain.Rescue.Mode != RescueOff {
+		return x.hold(a, st, relay)
+	}
 	var pending []byte // frames before the commit
 	content := false   // some of it was content, if not all of that is in pending yet
 	speaking := false  // some of it was more than thinking or blank text

@@ -43,6 +43,7 @@ type attemptRow struct {
 	MS        float64         `json:"ms"`
 	TTFT      float64         `json:"ttft_ms,omitempty"`
 	Committed bool            `json:"committed,omitempty"`
+	Resumed   bool            `json:"resumed,omitempty"`
 	Cost      float64         `json:"cost_usd,omitempty"`
 	Error     string          `json:"error,omitempty"`
 }
@@ -74,7 +75,7 @@ func (r *Record) row() row {
 	for _, a := range r.Attempts {
 		out.Attempts = append(out.Attempts, attemptRow{
 			Provider: a.Provider, Class: a.outcome(), Status: a.Status, MS: millis(a.Took), TTFT: millis(a.FirstByte),
-			Committed: a.Committed && !a.OK, Cost: a.Cost.USD(), Error: a.Error,
+			Committed: a.Committed && !a.OK, Resumed: a.Resumed, Cost: a.Cost.USD(), Error: a.Error,
 		})
 	}
 	for _, s := range r.Skipped {

@@ -71,6 +71,7 @@ type Profile struct {
 	RetryShare    float64 // of the profile's requests that may be retries at the same provider
 	RetryFloor    int     // retries in 10 s that are free of the share
 	Guards        Guards
+	Rescue        Rescue
 }
 
 // Timeouts replace those of the providers where they are not nil.

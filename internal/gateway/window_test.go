@@ -32,7 +32,7 @@ func talk(w drey.Wire, stream bool) string {
 	return fmt.Sprintf(`{"model":"claude-x",%q:100,"stream":%v,%q:[%s]}`, limit, stream, field, strings.Join(parts, ","))
 }
 
-func holding(tokens int) func(*Provider) { return func(p *Provider) { p.ContextTokens = tokens } }
+func window(tokens int) func(*Provider) { return func(p *Provider) { p.ContextTokens = tokens } }
 
 // budgeting is a lab whose profile has a context budget of an action.
 func budgeting(t *testing.T, a guard.BudgetAction, providers ...scripted) *lab {
@@ -82,7 +82,7 @@ func TestContextBudget(t *testing.T) {
 		for _, upstream := range bothWires {
 			for _, stream := range []bool{false, true} {
 				for _, tt := range tests {
-					l := budgeting(t, tt.action, scripted{id: "only", wire: upstream, script: hello("hi"), change: holding(tt.window)})
+					l := budgeting(t, tt.action, scripted{id: "only", wire: upstream, script: hello("hi"), change: window(tt.window)})
 					a := l.ask(t.Context(), w, talk(w, stream))
 					at := name(w, "to", upstream, form(stream), tt.action, tt.window)
 					if text, complete := a.text(w); text != "hi" || !complete {
@@ -116,8 +116,8 @@ func TestTrimmingIsForOneProvider(t *testing.T) {
 	for _, w := range callers {
 		for _, first := range bothWires {
 			l := budgeting(t, guard.BudgetTrim,
-				scripted{id: "small", wire: first, script: fake.Always(fake.ServerError()), change: holding(2400)},
-				scripted{id: "large", wire: drey.WireChat, script: hello("hi"), change: holding(100_000)})
+				scripted{id: "small", wire: first, script: fake.Always(fake.ServerError()), change: window(2400)},
+				scripted{id: "large", wire: drey.WireChat, script: hello("hi"), change: window(100_000)})
 			a := l.ask(t.Context(), w, talk(w, true))
 			if text, _ := a.text(w); text != "hi" {
 				t.Fatalf("%d %s", a.status, a.body)
@@ -141,7 +141,7 @@ func TestTrimmingIsForOneProvider(t *testing.T) {
 // A provider that is asked once more gets the same, and nothing is told twice.
 func TestTrimmingIsToldOnce(t *testing.T) {
 	l := budgeting(t, guard.BudgetTrim,
-		scripted{id: "only", wire: drey.WireChat, script: fake.FailFirst(1, fake.ServerError(), fake.Text("hi")), change: holding(2400)})
+		scripted{id: "only", wire: drey.WireChat, script: fake.FailFirst(1, fake.ServerError(), fake.Text("hi")), change: window(2400)})
 	if a := l.ask(t.Context(), drey.WireAnthropic, talk(drey.WireAnthropic, false)); a.status != 200 || a.header.Get("X-Drey-Context-Budget") != "trimmed" {
 		t.Fatalf("%d %v %s", a.status, a.header, a.body)
 	}
@@ -160,7 +160,7 @@ func TestTrimmingIsToldOnce(t *testing.T) {
 // What the row and the timeouts are told of a trimmed request is what was sent.
 func TestATrimmedRequestIsCountedAsSent(t *testing.T) {
 	l := budgeting(t, guard.BudgetTrim,
-		scripted{id: "only", wire: drey.WireChat, script: fake.Always(fake.Text("hi").NoUsage()), change: holding(2400)})
+		scripted{id: "only", wire: drey.WireChat, script: fake.Always(fake.Text("hi").NoUsage()), change: window(2400)})
 	l.ask(t.Context(), drey.WireChat, talk(drey.WireChat, true))
 	if u := l.last().Usage; !u.Estimated || u.Input != 1500 {
 		t.Errorf("usage %+v", u)
@@ -200,9 +200,9 @@ func TestRoutingByRoom(t *testing.T) {
 					scripts[slices.Index([]drey.ProviderID{"a", "b", "c"}, tt.order[0])] = tt.script
 				}
 				l := budgeting(t, guard.BudgetRoute,
-					scripted{id: "a", wire: drey.WireChat, script: scripts[0], change: holding(tt.windows[0])},
-					scripted{id: "b", wire: drey.WireAnthropic, script: scripts[1], change: holding(tt.windows[1])},
-					scripted{id: "c", wire: drey.WireChat, script: scripts[2], change: holding(tt.windows[2])})
+					scripted{id: "a", wire: drey.WireChat, script: scripts[0], change: window(tt.windows[0])},
+					scripted{id: "b", wire: drey.WireAnthropic, script: scripts[1], change: window(tt.windows[1])},
+					scripted{id: "c", wire: drey.WireChat, script: scripts[2], change: window(tt.windows[2])})
 				a := l.ask(t.Context(), w, talk(w, true))
 				if text, complete := a.text(w); text != "hi" || !complete {
 					t.Fatalf("%d %s", a.status, a.body)
@@ -228,7 +228,7 @@ func TestRoutingByRoom(t *testing.T) {
 func TestTrimmingIsToldInAStreamThatHasBegun(t *testing.T) {
 	for _, w := range callers {
 		synctest.Test(t, func(t *testing.T) {
-			l := budgeting(t, guard.BudgetTrim, scripted{id: "only", wire: drey.WireChat, script: fake.Always(fake.Text("hi").TTFT(25 * time.Second)), change: holding(2400)})
+			l := budgeting(t, guard.BudgetTrim, scripted{id: "only", wire: drey.WireChat, script: fake.Always(fake.Text("hi").TTFT(25 * time.Second)), change: window(2400)})
 			a := l.ask(t.Context(), w, talk(w, true))
 			if text, complete := a.text(w); text != "hi" || !complete || !strings.Contains(a.body, "\n: drey provider=only attempts=1 context_budget=trimmed\n\n") {
 				t.Errorf("%v: %s", w, a.body)
@@ -241,7 +241,7 @@ func TestTrimmingIsToldInAStreamThatHasBegun(t *testing.T) {
 // provider back for.
 func TestRoomDoesNotMakeUpForAbilities(t *testing.T) {
 	l := budgeting(t, guard.BudgetRoute,
-		scripted{id: "small", wire: drey.WireChat, script: hello("hi"), change: holding(2400)},
+		scripted{id: "small", wire: drey.WireChat, script: hello("hi"), change: window(2400)},
 		scripted{id: "large", wire: drey.WireChat, script: hello("hi"), change: func(p *Provider) { p.ContextTokens, p.Can.Tools = 9000, route.No }})
 	body := strings.Replace(talk(drey.WireChat, false), `"messages"`, `"tools":[{"type":"function","function":{"name":"f"}}],"messages"`, 1)
 	a := l.ask(t.Context(), drey.WireChat, body)

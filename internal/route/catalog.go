@@ -33,6 +33,7 @@ const (
 	documents
 	thinking
 	schema
+	prefill
 )
 
 // families is searched from the top: the narrower pattern stands first. It
@@ -40,16 +41,17 @@ const (
 // meant to be right more often than a guess, not to be complete: a server's own
 // answer and the configuration both weigh more.
 var families = []family{
-	// Anthropic. Structured output came with the 4.5 generation.
-	{"claude-*-4-5*", 200000, 64000, tools | vision | documents | thinking | schema},
-	{"claude-opus-4-1*", 200000, 32000, tools | vision | documents | thinking | schema},
-	{"claude-opus-4-0*", 200000, 32000, tools | vision | documents | thinking},
-	{"claude-opus-4-2025*", 200000, 32000, tools | vision | documents | thinking},
-	{"claude-sonnet-4-0*", 200000, 64000, tools | vision | documents | thinking},
-	{"claude-sonnet-4-2025*", 200000, 64000, tools | vision | documents | thinking},
-	{"claude-3-7-sonnet*", 200000, 64000, tools | vision | documents | thinking},
-	{"claude-3-5-*", 200000, 8192, tools | vision | documents},
-	{"claude-3-*", 200000, 4096, tools | vision},
+	// Anthropic. Structured output came with the 4.5 generation, and prefill went
+	// with it: what is newer refuses a conversation that ends with the assistant.
+	{"claude-*-4-5*", 200000, 64000, tools | vision | documents | thinking | schema | prefill},
+	{"claude-opus-4-1*", 200000, 32000, tools | vision | documents | thinking | schema | prefill},
+	{"claude-opus-4-0*", 200000, 32000, tools | vision | documents | thinking | prefill},
+	{"claude-opus-4-2025*", 200000, 32000, tools | vision | documents | thinking | prefill},
+	{"claude-sonnet-4-0*", 200000, 64000, tools | vision | documents | thinking | prefill},
+	{"claude-sonnet-4-2025*", 200000, 64000, tools | vision | documents | thinking | prefill},
+	{"claude-3-7-sonnet*", 200000, 64000, tools | vision | documents | thinking | prefill},
+	{"claude-3-5-*", 200000, 8192, tools | vision | documents | prefill},
+	{"claude-3-*", 200000, 4096, tools | vision | prefill},
 	{"claude-*", 200000, 32000, tools | vision | documents | thinking | schema},
 	// OpenAI.
 	{"gpt-5*", 400000, 128000, tools | vision | documents | thinking | schema},
@@ -131,5 +133,5 @@ func (s abilitySet) abilities() Abilities {
 		}
 		return No
 	}
-	return Abilities{Tools: is(tools), Vision: is(vision), Documents: is(documents), Thinking: is(thinking), JSONSchema: is(schema)}
+	return Abilities{Tools: is(tools), Vision: is(vision), Documents: is(documents), Thinking: is(thinking), JSONSchema: is(schema), Prefill: is(prefill)}
 }

@@ -194,6 +194,9 @@ func (f Fail) Message(profile drey.ProfileID, w Walk) string {
 	last := ""
 	if n := len(w.attempts); n > 0 {
 		a := w.attempts[n-1]
+		if w.broke > 0 { // who could not go on for it is not why it broke
+			a = w.attempts[w.broke-1]
+		}
 		last = fmt.Sprintf("%s: %s", a.Provider, a.Verdict.short())
 	}
 	where := fmt.Sprintf("profile '%s'", profile)

@@ -159,6 +159,21 @@ func walkTable(b *bytes.Buffer) {
 		_, a = Step(w, Failed{At: t0, Provider: a.(Try).ID, Verdict: tc.v, Committed: true}, DefaultPolicy())
 		fmt.Fprintf(b, "%-19s %s\n", tc.name, tell(a))
 	}
+	fmt.Fprintln(b, "\n== Step: after commit, resumable; b and c go on from the start of an answer; then the same verdict each time")
+	for _, committed := range []bool{false, true} {
+		for _, tc := range walkVerdicts {
+			plan := threePlan()
+			plan.Candidates[1].Prefill, plan.Candidates[2].Prefill = true, true
+			w, a := Step(Walk{}, Began{At: t0, Plan: plan}, DefaultPolicy())
+			w, a = Step(w, Failed{At: t0, Provider: a.(Try).ID, Verdict: tc.v, Committed: true, Resumable: true}, DefaultPolicy())
+			story := []string{tell(a)}
+			for try, ok := a.(Try); ok; try, ok = a.(Try) {
+				w, a = Step(w, Failed{At: t0, Provider: try.ID, Verdict: tc.v, Committed: committed, Resumable: true}, DefaultPolicy())
+				story = append(story, tell(a))
+			}
+			fmt.Fprintf(b, "%-19s %s: %s\n", tc.name, map[bool]string{false: "unseen", true: "seen"}[committed], strings.Join(story, "; "))
+		}
+	}
 }
 
 func threePlan() Plan {
@@ -181,6 +196,9 @@ func tell(a Action) string {
 		}
 		if a.Retry {
 			s += " (retry)"
+		}
+		if a.Resume {
+			s += " (resume)"
 		}
 		return s
 	case Relay:

@@ -21,6 +21,9 @@ const (
 // taken from the built-in table.
 type Abilities struct {
 	Tools, Vision, Documents, Thinking, JSONSchema Ability
+	// Prefill is to go on from the start of an answer. Here alone Unknown is
+	// taken as no: a server that does not know it answers from the beginning.
+	Prefill Ability
 }
 
 // Needs are the abilities that a request asks of a provider.

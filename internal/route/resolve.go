@@ -62,6 +62,7 @@ type Candidate struct {
 	Price     drey.Price
 	Context   int
 	QueueWait time.Duration
+	Prefill   bool   // it goes on from the start of an answer
 	Trial     bool   // this attempt decides about an exclusion: it is never retried
 	Moved     Reason // why it stands behind its configured place; "" = it does not
 }
@@ -155,7 +156,7 @@ func Resolve(c *Chain, live []Live, a Ask) Plan {
 }
 
 func candidate(m *Member, i int) Candidate {
-	return Candidate{ID: m.ID, Index: i, Price: m.Price, Context: m.Context, QueueWait: m.QueueWait}
+	return Candidate{ID: m.ID, Index: i, Price: m.Price, Context: m.Context, QueueWait: m.QueueWait, Prefill: m.Can.Prefill == Yes}
 }
 
 // leftOut returns the first of the passes 1 to 6 that leaves the provider out,

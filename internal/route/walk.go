@@ -25,6 +25,9 @@ type Walk struct {
 	tooSmall int // the largest window that refused the prompt for its length
 	retries  int // made so far, all at one provider
 	noRetry  bool
+
+	resuming bool // the caller has the beginning of an answer: only its rest is sought
+	broke    int  // the entry in attempts, plus one, of what broke it last
 }
 
 type phase uint8
@@ -75,7 +78,8 @@ const (
 //     No other class, and never a trial.
 //  4. A prompt that is too long goes to larger windows only. A missing feature
 //     goes to the next provider. Whatever else blames the request is relayed.
-//  5. After commit nothing is repeated.
+//  5. After commit nothing is repeated. An answer that broke may be resumed
+//     once, by the next provider that goes on from the start of an answer.
 func Step(w Walk, ev Event, p Policy) (Walk, Action) {
 	if w.phase == ended {
 		return w, nil
@@ -165,8 +169,8 @@ func (w Walk) failed(ev Failed, p Policy) (Walk, Action) {
 	})
 	s.state, s.last = done, len(w.attempts)
 	switch {
-	case ev.Committed: // 5
-		return w.end(Fail{Case: inBandCase(v), InBand: true})
+	case w.resuming || ev.Committed: // 5
+		return w.broken(ev)
 	case v.Class == drey.Cancel:
 		return w.end(Fail{Case: CaseCancelled})
 	case v.Class == drey.Internal:
@@ -201,6 +205,9 @@ func (w Walk) patience(i int, at time.Time) time.Duration {
 
 // next chooses the next attempt, or ends the walk.
 func (w Walk) next(at time.Time, rnd float64, p Policy) (Walk, Action) {
+	if w.resuming {
+		return w.resume(at)
+	}
 	if !w.deadline.IsZero() && !at.Before(w.deadline) {
 		return w.finish(at)
 	}

@@ -285,7 +285,7 @@ func FuzzWalk(f *testing.F) {
 			b := next()
 			p.Candidates = append(p.Candidates, Candidate{
 				ID: drey.ProviderID('a' + rune(i-b>>7)), Index: i, Price: drey.Price(b % 3), Context: (b >> 2 % 4) * 1000,
-				QueueWait: time.Duration(b>>4%3) * time.Second, Trial: b>>6&1 == 1,
+				QueueWait: time.Duration(b>>4%3) * time.Second, Trial: b>>6&1 == 1, Prefill: b>>5&1 == 1,
 			})
 		}
 		policy := Policy{Retries: next()%5 - 1, Wait: 5 * time.Second}
@@ -298,6 +298,7 @@ func FuzzWalk(f *testing.F) {
 		tries, retries, steps := map[drey.ProviderID]int{}, map[drey.ProviderID]int{}, 0
 		seenFull := map[drey.ProviderID]int{}
 		loading := map[drey.ProviderID]bool{}
+		broken := 0 // answers that broke after the caller had something of them
 		for {
 			try, ok := a.(Try)
 			if !ok {
@@ -314,6 +315,9 @@ func FuzzWalk(f *testing.F) {
 				if try.Trial || len(retries) > 1 {
 					t.Fatalf("not to be repeated: %+v", try)
 				}
+			}
+			if try.Resume != (broken > 0) || try.Resume && !try.Prefill {
+				t.Fatalf("%d answers broke, and then %s is asked", broken, tell(try))
 			}
 			before := w
 			b := next()
@@ -338,7 +342,7 @@ func FuzzWalk(f *testing.F) {
 					}
 				}
 				loading[try.ID] = loading[try.ID] || v.Class == drey.Loading
-				ev = Failed{At: at, Provider: try.ID, Verdict: v, Committed: b > 250, Rand: float64(b) / 256}
+				ev = Failed{At: at, Provider: try.ID, Verdict: v, Committed: b > 240, Resumable: b&1 == 1, Rand: float64(b) / 256}
 			}
 			if fe, ok := ev.(Full); ok {
 				if seenFull[fe.Provider]++; seenFull[fe.Provider] > 5 {
@@ -351,8 +355,19 @@ func FuzzWalk(f *testing.F) {
 				t.Fatal("a step changed what it was given")
 			}
 			if fe, ok := ev.(Failed); ok && fe.Committed {
-				if f, ok := a.(Fail); !ok || !f.InBand {
+				broken++
+				if next, ok := a.(Try); ok && (!next.Resume || !fe.Resumable || broken > 1) {
 					t.Fatalf("after commit: %s", tell(a))
+				}
+			}
+			switch end := a.(type) {
+			case Relay, Give:
+				if broken > 0 {
+					t.Fatalf("after commit: %s", tell(a))
+				}
+			case Fail:
+				if end.InBand != (broken > 0) {
+					t.Fatalf("in band %v, and %d answers broke", end.InBand, broken)
 				}
 			}
 		}

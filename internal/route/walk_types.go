@@ -40,6 +40,10 @@ type (
 		Verdict  Verdict
 		// Committed says that the caller has seen content of the answer.
 		Committed bool
+		// Resumable says that the caller may be given the rest by somebody
+		// else: nothing of the committed part forbids it, and the profile
+		// wants it.
+		Resumable bool
 		Took      time.Duration
 		Rand      float64 // uniform in [0, 1)
 	}
@@ -93,6 +97,9 @@ type (
 		// Retry says that this repeats a failed attempt at the provider: take
 		// it from the profile's RetryBudget, or answer RetryRefused.
 		Retry bool
+		// Resume says that the caller has the beginning of an answer which
+		// broke, and that this provider is to give the rest.
+		Resume bool
 		// SlotWait and RampWait are how long the attempt may wait for a place
 		// under the provider's limit, and under its ramp; 0 = not at all.
 		SlotWait, RampWait time.Duration

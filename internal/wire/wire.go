@@ -104,6 +104,7 @@ type Edits struct {
 	StripLines   bool         // remove a first system block or line that changes per request
 	Stream       *bool        // sets "stream"; nil leaves it
 	MaxTokensKey string       // chat: rename max_tokens to this key; "" leaves it
+	Prefill      *Prefill     // the beginning of the answer; nil = the model begins it
 }
 
 // ExtraField is one field of a provider's extra_body, its value as JSON.
@@ -125,6 +126,7 @@ type Observer interface {
 // ObserverOptions say what the caller asked for.
 type ObserverOptions struct {
 	HideUsage bool // chat: the usage chunk was our wish alone
+	Follow    bool // make it a Follower
 }
 
 // Decoder reads a provider's stream.
@@ -151,10 +153,10 @@ type Holder interface {
 	Alive() bool
 }
 
-// A Follower is an Encoder of a wire that numbers its events or blocks. It can
-// go on where frames of its own wire left off which went to the caller as they
+// A Joiner is an Encoder of a wire that numbers its events or blocks. It can go
+// on where frames of its own wire left off which went to the caller as they
 // came.
-type Follower interface {
+type Joiner interface {
 	// Opens reports whether a frame only begins what later frames fill. It is
 	// better held back until it is known who writes those.
 	Opens(ev sse.Event) bool

@@ -53,6 +53,9 @@ type PassOptions struct {
 	// the answer what its provider calls it, since frames of both may make it up.
 	NewEncoder func(start wire.Event) wire.Encoder
 	Stage      *Stage
+	// Level tells, when the stream breaks, what is decided of what was held back,
+	// so that the encoder stands where the caller does and may go on.
+	Level bool
 }
 
 // Pass returns a relay between equal wires that mends what goes through. Until
@@ -65,9 +68,9 @@ func Pass(o PassOptions) wire.Relay { return &pass{PassOptions: o} }
 type pass struct {
 	PassOptions
 	enc          wire.Encoder
-	follower     wire.Follower // enc, if it is one
-	came, events []wire.Event  // reused
-	raw, coded   held          // since the last that went out
+	joiner       wire.Joiner  // enc, if it is one
+	came, events []wire.Event // reused
+	raw, coded   held         // since the last that went out
 	watch        wire.Watch
 	stop         wire.Stop // why the answer ended for the caller, if that is written anew
 	next         int       // as in wire.Signal, behind what went out
@@ -98,7 +101,7 @@ func (p *pass) Frame(dst []byte, ev sse.Event) ([]byte, wire.Signal) {
 		sig.Err = &wire.AnswerError{Kind: wire.Cut, Msg: "the stream ended within a frame"}
 	}
 	if p.last = p.last || sig.Last; sig.Err != nil {
-		return dst, p.fail(sig)
+		return p.fail(dst, sig)
 	}
 	if show {
 		p.raw.frames = append(p.raw.frames, ev.Raw...)
@@ -118,7 +121,7 @@ func (p *pass) Close(dst []byte) ([]byte, wire.Signal) {
 		sig.Err = err
 	}
 	if sig.Err != nil {
-		return dst, p.fail(sig)
+		return p.fail(dst, sig)
 	}
 	dst = p.tell(dst, sse.Event{}, &sig)
 	if sig.Done && !p.anew {
@@ -133,10 +136,22 @@ func (p *pass) Close(dst []byte) ([]byte, wire.Signal) {
 }
 
 // fail ends the answer with an error, told behind what went out.
-func (p *pass) fail(sig wire.Signal) wire.Signal {
+func (p *pass) fail(dst []byte, sig wire.Signal) ([]byte, wire.Signal) {
 	p.failed = true
-	sig.Alive, sig.Content, sig.Text, sig.Next = sig.Content, false, false, p.next
-	return sig
+	sig.Alive, sig.Content, sig.Text = sig.Content, false, false
+	if p.Level && len(p.coded.frames) > 0 {
+		dst = append(dst, p.coded.frames...)
+		p.count()
+	}
+	sig.Next = p.next
+	return dst, sig
+}
+
+// count takes the number of the next event from the encoder.
+func (p *pass) count() {
+	if c, ok := p.enc.(wire.Counter); ok {
+		p.next = c.Next()
+	}
 }
 
 // tell appends what the caller gets of the events that came with a frame, and
@@ -145,7 +160,7 @@ func (p *pass) tell(dst []byte, ev sse.Event, sig *wire.Signal) []byte {
 	for _, came := range p.came {
 		if came.Kind == wire.Start && p.enc == nil {
 			p.enc = p.NewEncoder(came)
-			p.follower, _ = p.enc.(wire.Follower)
+			p.joiner, _ = p.enc.(wire.Joiner)
 		}
 		p.events = p.Stage.Event(p.events[:0], came)
 		for i := range p.events {
@@ -162,8 +177,8 @@ func (p *pass) tell(dst []byte, ev sse.Event, sig *wire.Signal) []byte {
 			p.coded.frames = p.enc.Encode(p.coded.frames, *told)
 		}
 	}
-	p.opens = p.follower != nil && len(ev.Data) > 0 &&
-		(p.follower.Opens(ev) || p.opens && len(p.came) == 0 && !sig.Content)
+	p.opens = p.joiner != nil && len(ev.Data) > 0 &&
+		(p.joiner.Opens(ev) || p.opens && len(p.came) == 0 && !sig.Content)
 	if p.stop != wire.StopUnknown {
 		sig.Stop = p.stop
 	}
@@ -174,16 +189,14 @@ func (p *pass) tell(dst []byte, ev sse.Event, sig *wire.Signal) []byte {
 	case p.anew || p.Stage.Touched():
 		p.anew = true
 		out = &p.coded
-		if c, ok := p.enc.(wire.Counter); ok {
-			p.next = c.Next()
-		}
+		p.count()
 	case p.Stage.Pending(), p.opens:
 		sig.Next = p.next
 		return dst
 	default:
 		p.next = sig.Next
-		if p.follower != nil && len(ev.Data) > 0 {
-			p.follower.Follow(ev)
+		if p.joiner != nil && len(ev.Data) > 0 {
+			p.joiner.Follow(ev)
 		}
 	}
 	sig.Content, sig.Text, sig.Next = out.content, out.text, p.next

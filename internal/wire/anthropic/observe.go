@@ -7,8 +7,13 @@ import (
 )
 
 // NewObserver watches a stream that is passed on unchanged. Nothing of this
-// wire is ever hidden, so the options say nothing to it.
-func (Codec) NewObserver(wire.ObserverOptions) wire.Observer { return &observer{} }
+// wire is ever hidden.
+func (Codec) NewObserver(o wire.ObserverOptions) wire.Observer {
+	if o.Follow {
+		return &follower{}
+	}
+	return &observer{}
+}
 
 type observer struct {
 	usage wire.Usage

@@ -23,6 +23,9 @@ func (Codec) Rewrite(body []byte, x wire.Edits) (*wire.Body, error) {
 			cutOwnThinking(e, m)
 		}
 	}
+	if x.Prefill != nil {
+		prefill(e, &x)
+	}
 	e.Common(x)
 	return e.Body(), nil
 }

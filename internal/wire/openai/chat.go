@@ -23,6 +23,9 @@ func (Chat) Wire() drey.Wire { return drey.WireChat }
 
 // NewObserver watches a stream of chunks that is passed on unchanged.
 func (Chat) NewObserver(o wire.ObserverOptions) wire.Observer {
+	if o.Follow {
+		return &chatFollower{observer: observer{hideUsage: o.HideUsage}}
+	}
 	return &observer{hideUsage: o.HideUsage}
 }
 

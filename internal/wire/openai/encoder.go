@@ -34,7 +34,7 @@ func (e *encoder) Encode(dst []byte, ev wire.Event) []byte {
 		if id == "" {
 			id = completionID(ev.ID)
 		}
-		e.begin(id, cmp.Or(e.o.Model, ev.Model))
+		e.call(id, cmp.Or(e.o.Model, ev.Model))
 		return e.delta(dst, `{"role":"assistant","content":""}`)
 	case wire.BlockStart:
 		return e.block(dst, ev.Block)
@@ -63,8 +63,8 @@ func (e *encoder) note(u *wire.Usage) {
 	e.usage = &sum
 }
 
-// begin prepares what every chunk begins with.
-func (e *encoder) begin(id, model string) {
+// call prepares what every chunk begins with.
+func (e *encoder) call(id, model string) {
 	p := append(e.prefix, `data: {"id":`...)
 	p = scan.AppendString(p, id)
 	p = append(p, `,"object":"chat.completion.chunk","created":`...)

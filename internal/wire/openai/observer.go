@@ -35,8 +35,9 @@ func (o *observer) Observe(ev sse.Event) (sig wire.Signal, show bool) {
 	}
 	s := scan.New(ev.Data)
 	if s.Kind() != scan.Object {
-		return o.malformed(ev, noObject()), false
+		return o.malformed(ev, noObject(), o.complete()), false
 	}
+	before := o.complete() // what a frame says that breaks in its middle does not count
 	var told *wire.AnswerError
 	choices := 0
 	for key := range s.Fields() {
@@ -64,7 +65,7 @@ func (o *observer) Observe(ev sse.Event) (sig wire.Signal, show bool) {
 		}
 	}
 	if err := s.End(); err != nil {
-		return o.malformed(ev, bad(err)), false
+		return o.malformed(ev, bad(err), before), false
 	}
 	if told != nil {
 		o.failed = true
@@ -127,8 +128,8 @@ func (o *observer) delta(s *scan.Scanner, sig *wire.Signal) {
 
 // malformed tells of a frame that is none. What breaks off behind the end of
 // the answer, most likely its end mark, is nothing.
-func (o *observer) malformed(ev sse.Event, err *wire.AnswerError) wire.Signal {
-	if ev.Partial && o.complete() {
+func (o *observer) malformed(ev sse.Event, err *wire.AnswerError, complete bool) wire.Signal {
+	if ev.Partial && complete {
 		return wire.Signal{Model: o.model}
 	}
 	o.failed = true

@@ -25,8 +25,13 @@ var _ wire.Codec = Responses{}
 func (Responses) Wire() drey.Wire { return drey.WireResponses }
 
 // NewObserver watches a stream of events that is passed on unchanged. Nothing of
-// this wire is ever hidden, so the options say nothing to it.
-func (Responses) NewObserver(wire.ObserverOptions) wire.Observer { return &responsesObserver{} }
+// this wire is ever hidden.
+func (Responses) NewObserver(o wire.ObserverOptions) wire.Observer {
+	if o.Follow {
+		return &responsesFollower{}
+	}
+	return &responsesObserver{}
+}
 
 // NewDecoder reads a stream of events.
 func (Responses) NewDecoder() wire.Decoder { return &responsesDecoder{} }

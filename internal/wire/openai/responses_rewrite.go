@@ -23,6 +23,9 @@ func (Responses) Rewrite(body []byte, x wire.Edits) (*wire.Body, error) {
 			cutOwnReasoning(e, m)
 		}
 	}
+	if x.Prefill != nil {
+		e.Prefill(x.Prefill, responsesPrefill)
+	}
 	e.Common(x)
 	return e.Body(), nil
 }

@@ -320,6 +320,18 @@ func TestObserver(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a chunk that breaks behind its finish_reason is no end", func(t *testing.T) {
+		o := Chat{}.NewObserver(wire.ObserverOptions{})
+		stream := chunks(`{"delta":{"content":"x"}}`, `{"delta":{},"finish_reason":"stop"}`)
+		at := strings.Index(stream, `"stop"`) + len(`"stop"`)
+		var last wire.Signal
+		for _, ev := range frames(t, stream[:at]) {
+			last, _ = o.Observe(ev)
+		}
+		if last.Err == nil {
+			t.Errorf("got %+v", last)
+		}
+	})
 	t.Run("two choices end one after the other", func(t *testing.T) {
 		o := Chat{}.NewObserver(wire.ObserverOptions{})
 		var done []bool
