@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"slices"
 	"strings"
 	"time"
 
@@ -254,8 +253,8 @@ func (x *exchange) broke(l *lane, res result) bool {
 }
 
 // checked adds the obstacles that lie in the request: an answer in a given
-// format is written by a grammar that begins at its beginning, and only one
-// answer of several could be continued.
+// format is written by a grammar that begins at its beginning, and what no
+// other wire has (several answers, stored state) nobody else has the whole of.
 func (x *exchange) checked(s wire.Standing) wire.Standing {
 	if s.Obstacle != wire.NoObstacle {
 		return s
@@ -263,11 +262,10 @@ func (x *exchange) checked(s wire.Standing) wire.Standing {
 	if x.decoded == nil {
 		x.decoded, _ = x.codec.DecodeRequest(x.req.Body) // one that does not translate is not continued
 	}
-	several := func(f wire.ExtraField) bool { return f.Key == "n" && string(f.Value) != "1" }
 	switch {
 	case strings.TrimSpace(s.Text) == "":
 		s.Obstacle = wire.MidThought
-	case x.decoded == nil, x.decoded.Format != nil, slices.ContainsFunc(x.decoded.ChatOnly, several):
+	case x.decoded == nil, x.decoded.Format != nil:
 		s.Obstacle = wire.OddForm
 	}
 	return s

@@ -95,13 +95,9 @@ func (s *speaker) RoundTrip(r *http.Request) (*http.Response, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.bodies = append(s.bodies, body)
-	req, err := codecs[s.wire].DecodeRequest(body)
-	if err != nil {
-		return nil, err
-	}
 	says := s.says
-	if last := req.Messages[len(req.Messages)-1]; last.Role == wire.Assistant {
-		if says, err = says.after(last.Blocks[len(last.Blocks)-1].Text, s.overlap); err != nil {
+	if begun := beginning(s.wire, body); begun != "" {
+		if says, err = says.after(begun, s.overlap); err != nil {
 			return nil, err
 		}
 		if s.muses {
@@ -125,6 +121,19 @@ func (s *speaker) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 	}
 	return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {kind}}, Body: io.NopCloser(answer), ContentLength: -1, Request: r}, nil
+}
+
+// beginning is that of an answer in a request; "" if there is none.
+func beginning(w drey.Wire, body []byte) string {
+	req, err := codecs[w].DecodeRequest(body)
+	if err != nil {
+		return "" // it asks for what no other wire has
+	}
+	last := req.Messages[len(req.Messages)-1]
+	if last.Role != wire.Assistant {
+		return ""
+	}
+	return strings.TrimLeft(strings.TrimPrefix(last.Blocks[len(last.Blocks)-1].Text, "So:"), " ") // as callers begin it themselves
 }
 
 type broken struct{ err error }

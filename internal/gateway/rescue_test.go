@@ -19,12 +19,11 @@ var answers = map[string]said{
 	"text and call": {piece: 9, blocks: []wire.Block{{Kind: wire.Text, Text: story}, {Kind: wire.ToolUse, ID: "call_1", Name: "look", Input: []byte(`{"at":"tree"}`)}}},
 }
 
-// TestContinueAtEveryByte ends an answer of each wire at every byte, and all
-// answers at many, on every way from a caller over one provider to another.
-// Whatever came: the caller has the whole
+// TestContinueAtEveryPlace ends answers within and between their frames, on
+// every way from a caller over one provider to another. Whatever came: the caller has the whole
 // text once and a clean end, or an error and no end; a call comes once; and a
 // strict client finds nothing wrong.
-func TestContinueAtEveryByte(t *testing.T) {
+func TestContinueAtEveryPlace(t *testing.T) {
 	for what, says := range answers {
 		for _, caller := range callers {
 			for _, from := range theWires {
@@ -40,9 +39,9 @@ func TestContinueAtEveryByte(t *testing.T) {
 						l := pair(t, mending, first, second)
 						whole := first.says.stream(from, "first")
 						var tally [2]int
-						step := 37 // each frame is longer, and is met at another place
+						step := 61 // each frame is longer, and is met at another place
 						if what == "text" && from == caller && to == caller {
-							step = 1
+							step = 3
 						}
 						for first.cut = 0; first.cut < len(whole); first.cut += step {
 							first.err = nil

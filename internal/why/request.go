@@ -45,7 +45,8 @@ type requestRow struct {
 		Output int `json:"output"`
 	} `json:"tokens"`
 	Attempts []struct {
-		Provider string `json:"provider"`
+		Provider  string `json:"provider"`
+		Committed bool   `json:"committed"`
 	} `json:"attempts"`
 	Skipped []struct {
 		Provider string `json:"provider"`
@@ -102,7 +103,8 @@ type narrator struct {
 // weave puts what a request caused among its own events, by time. What an
 // attempt brought about is decided a moment before its end is noted; it is told
 // behind that end, as its consequence. What is said of the whole chain, other
-// than that somebody gets a trial and what the guards found, is said at the end.
+// than that somebody gets a trial or takes a stream over, and what the guards
+// found, is said at the end.
 func weave(own, caused []drey.Event) []drey.Event {
 	own = slices.Clone(own)
 	slices.SortStableFunc(own, func(a, b drey.Event) int { return a.At.Compare(b.At) })
@@ -112,7 +114,7 @@ func weave(own, caused []drey.Event) []drey.Event {
 		if i := slices.IndexFunc(own, func(o drey.Event) bool { return o.At.After(ev.At) }); i >= 0 {
 			at = i
 		}
-		if ev.Machine == "profile" && ev.Name != "chain-panic-trial" && !ofGuard(ev) {
+		if ev.Machine == "profile" && ev.Name != "chain-panic-trial" && ev.Name != "stream-rescued" && !ofGuard(ev) {
 			at = len(own)
 		}
 		if ev.Machine == "provider" && underWay(own[:at], ev.ID) {
@@ -209,6 +211,8 @@ func (n *narrator) tell(ev drey.Event, later []drey.Event) {
 	case "provider-failed":
 		class := because(text(ev, "class"), detail(int(number(ev, "status")), text(ev, "error")))
 		switch {
+		case yes(ev, "committed") && takenOver(later):
+			n.say(ev.At, ev, "%s failed in the middle of its answer (%s); the caller had the beginning", id, class)
 		case yes(ev, "committed"):
 			n.say(ev.At, ev, "%s failed in the middle of its answer (%s); the caller had the beginning, so nobody else could take over", id, class)
 		case yes(ev, "retryable"):
@@ -216,6 +220,10 @@ func (n *narrator) tell(ev drey.Event, later []drey.Event) {
 		default:
 			n.say(ev.At, ev, "%s failed (%s)", id, class)
 		}
+	case "stream-rescued":
+		n.rescued(ev)
+	case "rescue-failed":
+		n.notRescued(ev)
 	case "fallback-occurred":
 		from, to := ev.From, ev.To
 		if from == "" { // it is live, and has them among its fields
@@ -395,7 +403,7 @@ func (n *narrator) summary() string {
 	case r.Outcome == "cancel":
 		return fmt.Sprintf("The caller of request %s went away after %s.", r.ID, tried)
 	case r.Outcome == "failed_midstream":
-		return fmt.Sprintf("The answer to request %s broke off at %s.", r.ID, r.Provider)
+		return fmt.Sprintf("The answer to request %s broke off at %s.", r.ID, n.brokeAt())
 	case r.Outcome == "refused" && r.stopper() != "":
 		return fmt.Sprintf("Request %s was refused by the guard %s.", r.ID, r.stopper())
 	case r.Outcome == "refused":

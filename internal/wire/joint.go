@@ -8,10 +8,11 @@ import (
 // How much of an answer its continuation may repeat. Source: contract §8 for
 // the longest. Shorter repetitions than the shortest are more often what the
 // answer means to say ("the", a bracket, an indent) than a model that begins its
-// last words anew.
+// last words anew; those that begin within a word must be longer still.
 const (
 	longestOverlap  = 200 // characters
 	shortestOverlap = 8
+	shortestInWord  = 16
 )
 
 // whitespace is what is cut off the end of a text before a model goes on with
@@ -79,13 +80,13 @@ func (j *joint) flush() string {
 }
 
 // repeats reports whether new text that begins like tail[i:] repeats it, and
-// does not mean it: that is long enough, begins where a word does, and is no
-// pattern (a ruler, a row of zeros, equal lines) that goes on.
+// does not mean it: that is long enough, and no pattern (a ruler, a row of
+// zeros, equal lines) that goes on.
 func (j *joint) repeats(i int) bool {
 	same := j.tail[i:]
 	switch n := utf8.RuneCountInString(same); {
 	case i == 0 && j.whole && n >= 3: // it begins from the beginning
-	case n < shortestOverlap, i > 0 && isWord(j.tail[i-1]) && isWord(j.tail[i]):
+	case n < shortestOverlap, n < shortestInWord && i > 0 && isWord(j.tail[i-1]) && isWord(j.tail[i]):
 		return false
 	}
 	return !isPattern(same) && !strings.HasSuffix(j.tail[:i], same)
