@@ -239,6 +239,59 @@ func TestWalkStories(t *testing.T) {
 	})
 }
 
+// A walk whose caller has the beginning of an answer looks for its rest alone.
+func TestWalkResumes(t *testing.T) {
+	able := func(n int, who ...int) Plan {
+		p := locals(n)
+		for _, i := range who {
+			p.Candidates[i].Prefill = true
+		}
+		return p
+	}
+	cut := Verdict{Class: drey.BadOutput, Sub: CutOff}
+	breaks := func(s *story) *story {
+		return s.step(Failed{At: s.at, Provider: s.id(), Verdict: cut, Committed: true, Resumable: true})
+	}
+	t.Run("by the next that is able", func(t *testing.T) {
+		breaks(begin(t, able(4, 0, 2, 3))).served().want("try a; try c (resume); nothing")
+	})
+	t.Run("not by one that failed before", func(t *testing.T) {
+		breaks(begin(t, able(2, 0)).fail(vServer)).want("try a; try b; fail 502 all_providers_failed in band retry-after 1")
+	})
+	t.Run("not by one whose window is too small", func(t *testing.T) {
+		p := able(3, 1, 2)
+		p.Candidates[1].Context, p.Candidates[2].Context = 32768, 8192
+		s := begin(t, p).fail(vTooLong)
+		breaks(s).want("try a; try b; fail 502 all_providers_failed in band retry-after 1")
+	})
+	t.Run("who refuses it is passed over, and nobody is repeated", func(t *testing.T) {
+		breaks(begin(t, able(3, 1, 2))).fail(vMissing).fail(vServer).want("try a; try b (resume); try c (resume); fail 502 all_providers_failed in band retry-after 1")
+	})
+	t.Run("one without a place is waited for when no other has one", func(t *testing.T) {
+		s := breaks(begin(t, able(3, 1, 2)))
+		if s.a.(Try).SlotWait != 0 {
+			t.Error("it is waited for at once")
+		}
+		s.full(ReasonBusy).full(ReasonBusy)
+		if s.a.(Try).SlotWait == 0 {
+			t.Error("nobody has a place, and it is not waited for")
+		}
+		s.full(ReasonBusy).full(ReasonBusy).want("try a; try b (resume); try c (resume); try b (resume); try c (resume); fail 502 all_providers_failed in band retry-after 1")
+	})
+	t.Run("why it broke is told, and not why nobody went on", func(t *testing.T) {
+		s := breaks(begin(t, able(2, 1))).fail(Verdict{Class: drey.Silence, Text: "too late"})
+		if got := s.a.(Fail).Message("p", s.w); !strings.Contains(got, "the answer broke off; a: bad_output") {
+			t.Error(got)
+		}
+	})
+	t.Run("no time is left", func(t *testing.T) {
+		s := &story{t: t, at: t0, policy: DefaultPolicy()}
+		s.step(Began{At: t0, Plan: able(2, 1), Deadline: t0.Add(time.Second)})
+		s.at = t0.Add(time.Second)
+		breaks(s).want("try a; fail 502 all_providers_failed in band retry-after 1")
+	})
+}
+
 func TestWalkWithoutCandidates(t *testing.T) {
 	skip := func(rs ...Reason) Plan {
 		var p Plan
