@@ -227,11 +227,12 @@ func (x *exchange) broke(l *lane, res result) bool {
 		}
 		return false
 	}
-	if res.ok || x.chain.Rescue.Mode == RescueOff || !x.head.Stream || res.contents == 0 ||
-		res.fault == route.EmptyAnswer || res.verdict.Class == drey.Cancel {
+	switch {
+	case res.ok, x.chain.Rescue.Mode == RescueOff, !x.head.Stream, res.contents == 0:
 		return false
-	}
-	if res.committed && r.stand == nil {
+	case res.fault == route.EmptyAnswer, res.fault == route.TotalTimeout, !route.Mendable(res.verdict):
+		return false // it came to an end, or nobody could do better
+	case res.committed && r.stand == nil:
 		return false // it is told in-band, as without a rescue
 	}
 	r.tried = r.tried && r.due

@@ -378,6 +378,9 @@ func TestTheTimeIsOverWhileContinuing(t *testing.T) {
 			if took := time.Since(start); err != nil || took != total || c.failed == "" {
 				t.Errorf("%v after %s: %+v", err, took, c)
 			}
+			if n := l.rescues(); n != map[bool]string{false: "continue failed", true: ""}[stalls] {
+				t.Errorf("counted as %q", n)
+			}
 			if asked := len(l.fakes["second"].Calls()); asked != map[bool]int{false: 1, true: 0}[stalls] {
 				t.Errorf("the second was asked %d times", asked)
 			}

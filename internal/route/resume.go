@@ -17,17 +17,17 @@ func (w Walk) broken(ev Failed) (Walk, Action) {
 	case ev.Committed:
 		w.broke = len(w.attempts)
 	}
-	if w.resuming || !ev.Resumable || !mendable(ev.Verdict) {
+	if w.resuming || !ev.Resumable || !Mendable(ev.Verdict) {
 		return w.end(Fail{Case: inBandCase(ev.Verdict), InBand: true})
 	}
 	w.resuming = true
 	return w.resume(ev.At)
 }
 
-// mendable reports whether another provider could do better: not where the
-// request itself is to blame, where nobody listens any more, or after a bug of
-// ours.
-func mendable(v Verdict) bool {
+// Mendable reports whether another provider could do better than one that broke
+// off with v: not where the request itself is to blame, where nobody listens any
+// more, or after a bug of ours.
+func Mendable(v Verdict) bool {
 	return v.Class != drey.Cancel && v.Class != drey.Internal && v.Class != drey.Caller
 }
 

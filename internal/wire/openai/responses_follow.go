@@ -78,6 +78,9 @@ func (o *responsesFollower) Observe(ev sse.Event) (wire.Signal, bool) {
 func (o *responsesFollower) note(f *responsesFrame, data []byte) {
 	switch f.kind {
 	case eventCreated, eventInProgress:
+		if o.head.id != "" {
+			return
+		}
 		o.head = answerHead{id: f.answer.id, model: f.answer.model, created: f.answer.created, status: statusInProgress}
 	case eventItem:
 		o.begin(f, readPosition(data))
