@@ -48,6 +48,15 @@ func newLane(p *Provider, last *lane) *lane {
 	return l
 }
 
+// apart returns a lane that knows what l knows now, and teaches it nothing.
+func (l *lane) apart() *lane {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	known := &machine{prompt: l.prompt, output: l.output, learned: l.learned, asked: l.asked}
+	known.ratio.Store(l.ratio.Load())
+	return &lane{p: l.p, up: l.up, prices: l.prices, machine: known}
+}
+
 // learn takes in how fast an answer was, and how its prompt of so many tokens,
 // by the estimate, was counted.
 func (l *lane) learn(res result, took time.Duration, tokens int) {

@@ -157,11 +157,7 @@ func (g *Gateway) apart(ask ReplayAsk) (*Gateway, *aside, error) {
 	}
 	before := &generation{}
 	for _, l := range now.lanes {
-		l.mu.Lock()
-		known := &machine{prompt: l.prompt, output: l.output, learned: l.learned, asked: l.asked}
-		l.mu.Unlock()
-		known.counting.ratio.Store(l.counting.ratio.Load())
-		before.lanes = append(before.lanes, &lane{p: l.p, up: l.up, machine: known})
+		before.lanes = append(before.lanes, l.apart())
 	}
 	out := &aside{}
 	cfg := g.again.cfg

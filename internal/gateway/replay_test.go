@@ -152,7 +152,7 @@ func TestReplayPays(t *testing.T) {
 			s.Profiles = append(s.Profiles, Profile{ID: "dear", Chain: [][]drey.ProviderID{{"paid"}}})
 		},
 			scripted{id: "free", wire: drey.WireChat, script: hello("hello")},
-			scripted{id: "paid", wire: drey.WireChat, script: hello("hello"), change: func(p *Provider) { p.Price = drey.Paid }})
+			scripted{id: "paid", wire: drey.WireChat, script: hello("hello"), change: paid})
 		c := l.captureOne(drey.WireChat, prompt(drey.WireChat, true))
 		for _, ask := range []ReplayAsk{{Provider: "paid"}, {Profile: "dear"}} {
 			var e *drey.Error
@@ -162,6 +162,8 @@ func TestReplayPays(t *testing.T) {
 			ask.Paid = true
 			if r, err := l.Replay(t.Context(), c, ask); err != nil || r.Replay.Provider != "paid" || r.Replay.Outcome != "ok" {
 				t.Errorf("%+v: %+v, %v", ask, r, err)
+			} else if r.Replay.CostUSD == nil || *r.Replay.CostUSD == 0 {
+				t.Errorf("%+v: what was paid for it is not told: %v", ask, r.Replay.CostUSD)
 			}
 		}
 		if r, err := l.Replay(t.Context(), c, ReplayAsk{}); err != nil || r.Replay.Provider != "free" {
