@@ -12,13 +12,13 @@ import (
 
 // relay returns what turns the provider's stream into the caller's.
 func (x *exchange) relay(a *attempt) wire.Relay {
-	if x.chain.Rescue.Mode == RescueContinue {
-		return x.followed(a)
-	}
-	if a.same {
+	switch {
+	case x.rescue.resuming():
+		return wire.Translate(a.decoder(), x.goOn(a), x.back(a))
+	case a.same:
 		return x.passing(a)
 	}
-	return wire.Translate(a.decoder(), x.encoder(a), x.back(a))
+	return wire.Translate(a.decoder(), x.telling(a, x.encoder(a), nil), x.back(a))
 }
 
 func (x *exchange) encoder(a *attempt) wire.Encoder {
@@ -113,7 +113,7 @@ func (x *exchange) assemble(a *attempt, st *upstream.Stream) result {
 
 // play tells an answer that came in one piece as a stream.
 func (x *exchange) play(a *attempt, body []byte) result {
-	if x.rescue.resuming {
+	if x.rescue.resuming() {
 		return x.playRest(a, body)
 	}
 	var res result

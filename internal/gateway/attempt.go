@@ -65,9 +65,9 @@ func (x *exchange) try(ctx context.Context, l *lane) (res result) {
 		l.mu.Lock()
 		prompt, output := l.prompt, l.output
 		l.mu.Unlock()
-		call.FirstToken = route.FirstToken(l.p.Price, prompt, l.tokens(x.head.Tokens))
+		call.FirstToken = route.FirstToken(l.p.Price, prompt, l.tokens(x.prompt()))
 		if !a.streamed {
-			call.FirstToken += route.Unstreamed(output, x.head.MaxTokens)
+			call.FirstToken += route.Unstreamed(output, x.maxTokens())
 		}
 	}
 	x.heard = x.listen(a)
@@ -129,7 +129,7 @@ func (x *exchange) body(a *attempt) (*wire.Body, error) {
 	if a.same {
 		return x.codec.Rewrite(x.req.Body, wire.Edits{
 			Model: model, Extra: p.Extra, Drop: p.Drop, AppendSystem: system, MaxTokensKey: p.MaxTokensKey,
-			IncludeUsage: x.head.Stream, StripLines: p.StripLines, Prefill: x.begun(),
+			IncludeUsage: x.head.Stream, StripLines: p.StripLines, Prefill: x.rescue.prefill,
 		})
 	}
 	if x.decoded == nil {

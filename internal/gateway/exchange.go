@@ -124,7 +124,7 @@ func (x *exchange) attempt(ctx context.Context, t route.Try) route.Event {
 	}
 	start := time.Now()
 	x.trying(t)
-	x.rescue.depart(t)
+	x.rescue.depart()
 	res := x.try(ctx, l)
 	x.now = time.Now()
 	took := x.now.Sub(start)

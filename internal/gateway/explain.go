@@ -63,7 +63,7 @@ func (x *exchange) trying(t route.Try) {
 // ended tells how an attempt ended, in the row and to the provider's lane.
 func (x *exchange) ended(l *lane, res result, took time.Duration) {
 	rec := AttemptRecord{
-		Provider: l.p.ID, OK: res.ok, Class: res.verdict.Class, Committed: res.committed, Resumed: x.rescue.resuming, Status: res.verdict.Status,
+		Provider: l.p.ID, OK: res.ok, Class: res.verdict.Class, Committed: res.committed, Resumed: x.rescue.resuming(), Status: res.verdict.Status,
 		Took: took, FirstByte: res.firstByte, Gap: res.gap(),
 	}
 	if res.ok {
@@ -80,7 +80,7 @@ func (x *exchange) ended(l *lane, res result, took time.Duration) {
 	x.rec.Attempts = append(x.rec.Attempts, rec)
 	switch {
 	case res.ok && !x.embeds: // how fast a model embeds says nothing about how fast it talks
-		l.learn(res, took, x.head.Tokens)
+		l.learn(res, took, x.prompt())
 	case res.verdict.Class == drey.Resource:
 		x.emit(drey.Event{
 			Name: "memory-pressure-detected", Level: drey.Warn, Machine: "provider", ID: string(l.p.ID),

@@ -111,7 +111,7 @@ func (x *exchange) settle(res result, took time.Duration) {
 	}
 	x.away = false
 	x.charge(res)
-	e := health.Ending{OK: res.ok, Latency: took, FirstToken: res.firstByte, Tokens: x.head.Tokens}
+	e := health.Ending{OK: res.ok, Latency: took, FirstToken: res.firstByte, Tokens: x.prompt()}
 	if v := res.verdict; !res.ok {
 		e.Class, e.Status, e.Counts, e.Park, e.RetryAfter = v.Class, v.Status, v.Counts, park(v), v.RetryAfter
 		e.Error = x.g.redact(v.Text)

@@ -49,7 +49,7 @@ func (g *gate) ring() {
 // hold is pump for a profile that rescues: content is held back for a while
 // before it is the commit.
 func (x *exchange) hold(a *attempt, st *upstream.Stream, relay wire.Relay) result {
-	if x.rescue.resuming {
+	if x.rescue.resuming() {
 		return x.readRest(a, st, relay)
 	}
 	limit := x.chain.Rescue
@@ -82,6 +82,7 @@ func (x *exchange) hold(a *attempt, st *upstream.Stream, relay wire.Relay) resul
 			return x.sink.frames(s.out)
 		}
 		if s.failing { // not a word of it has gone out, and none shall
+			g.shut = true
 			return nil
 		}
 		g.pending, g.next = append(g.pending, s.out...), s.next

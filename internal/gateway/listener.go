@@ -28,7 +28,11 @@ func (x *exchange) listen(a *attempt) *listener {
 	if x.embeds || x.chain.watch(a.lane).driftWatch == nil {
 		return nil
 	}
-	return &listener{dec: a.codec.NewDecoder(), text: fnvSeed}
+	l := &listener{dec: a.codec.NewDecoder(), text: fnvSeed}
+	if p := x.rescue.prefill; p != nil { // else who gives a rest would seem to say little
+		l.length = utf8.RuneCountInString(p.Text)
+	}
+	return l
 }
 
 // frame takes a frame of a stream. One that cannot be read is for others to

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 
@@ -56,6 +57,9 @@ func (x *exchange) mend(a *attempt, whole bool) {
 		}
 		o.NewID = x.callID
 	}
+	if p := x.rescue.prefill; p != nil {
+		o.Before = p.Text
+	}
 	if o.Active() {
 		a.stage, _ = stage.New(o) // the names of the filters were checked when the generation was built
 	}
@@ -97,21 +101,17 @@ func (a *attempt) decoder() wire.Decoder {
 
 // passing is the relay to a caller of the provider's own wire.
 func (x *exchange) passing(a *attempt) wire.Relay {
-	watch := x.codec.NewObserver(wire.ObserverOptions{HideUsage: !x.head.WantUsage})
+	watch := x.codec.NewObserver(x.watching())
 	if a.stage == nil {
-		return wire.Pass(watch, x.codec.EndMark())
+		return wire.Pass(x.followed(a, watch), x.codec.EndMark())
 	}
 	return stage.Pass(stage.PassOptions{
 		Observer: watch, EndMark: x.codec.EndMark(), Decoder: a.codec.NewDecoder(), Stage: a.stage,
 		Level: x.chain.Rescue.Mode == RescueContinue,
 		NewEncoder: func(start wire.Event) wire.Encoder {
 			o := x.encoderOptions(a)
-			o.ID, o.Model = start.ID, start.Model
-			enc := x.codec.NewEncoder(o)
-			if x.chain.Rescue.Mode == RescueContinue {
-				return x.telling(enc)
-			}
-			return enc
+			o.ID, o.Model, o.Created = start.ID, start.Model, cmp.Or(start.Created, o.Created)
+			return x.telling(a, x.codec.NewEncoder(o), watch)
 		},
 	})
 }

@@ -44,7 +44,7 @@ var totals = map[string]total{
 	"drey_skips_total":       newTotal("drey_skips_total", "Providers passed over without an attempt.", "provider", "reason"),
 	"drey_fallbacks_total":   newTotal("drey_fallbacks_total", "Requests served by another provider than the chain's first choice.", "profile", "from", "to", "reason"),
 	"drey_retries_total":     newTotal("drey_retries_total", "Attempts repeated at the same provider."),
-	"drey_tokens_total":      newTotal("drey_tokens_total", "Tokens of answered requests.", "provider", "kind"),
+	"drey_tokens_total":      newTotal("drey_tokens_total", "Tokens that attempts used, as their providers tell it or by estimate.", "provider", "kind"),
 	"drey_guard_total":       newTotal("drey_guard_total", "Requests in which a guard found something, by what it did.", "guard", "action"),
 	nameCost:                 newTotal(nameCost, "Money that attempts at providers came to, in USD.", "provider"),
 	nameSavings:              newTotal(nameSavings, "What tokens from a prompt cache would have cost more without it, in USD."),
@@ -165,14 +165,6 @@ func (m *Metrics) observe(r *Record) {
 	}
 	if r.FellFrom != "" && r.Provider != "" {
 		m.add(1, "drey_fallbacks_total", string(r.Profile), string(r.FellFrom), string(r.Provider), r.FellFor)
-	}
-	if r.Provider != "" {
-		for kind, n := range map[string]int{
-			"input": r.Usage.Input, "output": r.Usage.Output, "cache_read": r.Usage.CacheRead,
-			"cache_write": r.Usage.CacheWrite, "reasoning": r.Usage.Reasoning,
-		} {
-			m.add(float64(n), "drey_tokens_total", string(r.Provider), kind)
-		}
 	}
 }
 

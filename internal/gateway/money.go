@@ -133,10 +133,10 @@ func (x *exchange) payer(l *lane) spend.Payer {
 func (x *exchange) ask(l *lane, prices spend.Prices, at time.Time) spend.Reserve {
 	output := 0
 	if !x.embeds {
-		output = cmp.Or(x.head.MaxTokens, l.facts().maxOutput) * x.answersAsked()
+		output = cmp.Or(x.maxTokens(), l.facts().maxOutput) * x.answersAsked()
 	}
 	return spend.Reserve{
-		Meta: spend.Meta{At: at, RequestID: x.req.ID}, Payer: x.payer(l), Amount: prices.Reservation(l.tokens(x.head.Tokens), output),
+		Meta: spend.Meta{At: at, RequestID: x.req.ID}, Payer: x.payer(l), Amount: prices.Reservation(l.tokens(x.prompt()), output),
 	}
 }
 
@@ -254,18 +254,22 @@ func (x *exchange) used(end spend.Ending, l *lane, res result) wire.Usage {
 	if u := res.usage; u != nil && *u != (wire.Usage{}) {
 		m.Report(u)
 	}
-	u := m.Usage(end, l.tokens(x.head.Tokens), res.contents)
+	u := m.Usage(end, l.tokens(x.prompt()), res.contents)
 	if end == spend.Complete && u.Output == 0 && res.contents > 0 && !x.embeds {
 		u.Output, u.Estimated = res.contents, true // it told of the prompt alone
 	}
 	return u
 }
 
-// billed notes what the attempt that has ended came to.
+// billed notes what the attempt that has ended came to. The rest of an answer is
+// added to its beginning.
 func (x *exchange) billed(rec *AttemptRecord) {
-	rec.Cost = x.money.bill.cost
-	if u := x.money.bill.usage; u != (wire.Usage{}) {
-		x.rec.Usage = u
+	rec.Usage, rec.Cost = x.money.bill.usage, x.money.bill.cost
+	switch {
+	case x.rescue.resuming():
+		x.rec.Usage = x.rescue.before.Add(rec.Usage)
+	case rec.Usage != (wire.Usage{}):
+		x.rec.Usage = rec.Usage
 	}
 }
 

@@ -76,6 +76,7 @@ type AttemptRecord struct {
 	Took      time.Duration
 	FirstByte time.Duration // to the first content; 0 if none came
 	Gap       time.Duration // mean time between contents; 0 if there were no two
+	Usage     wire.Usage    // what it was charged for
 	Cost      spend.MicroUSD
 	Error     string
 }

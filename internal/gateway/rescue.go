@@ -56,15 +56,13 @@ type rescue struct {
 	// stand tells where the caller's stream stands, once that of the attempt
 	// under way has broken; nil = it is not followed.
 	stand func() wire.Standing
-	// resuming says that the attempt under way is to give the rest of an
-	// answer, rest is what it goes on with once it answers, and asked the
-	// request with the beginning of the answer in it, across wires.
-	resuming bool
-	rest     *wire.Continuation
-	asked    *wire.Request
+	// rest is what the attempt under way goes on with once it answers, and asked
+	// the request with the beginning of the answer in it, across wires.
+	rest  *wire.Continuation
+	asked *wire.Request
 
-	standing wire.Standing // of the answer whose rest is sought
-	prefill  *wire.Prefill // of it; nil = none is
+	standing wire.Standing // of the answer that broke
+	prefill  *wire.Prefill // of it, if its rest is sought: all later attempts are to give that; nil = it is not
 	before   wire.Usage    // what the beginning took
 
 	mode   RescueMode // of the last break; off = none
@@ -75,42 +73,69 @@ type rescue struct {
 }
 
 // depart notes that an attempt leaves.
-func (r *rescue) depart(t route.Try) {
-	r.stand, r.rest, r.resuming = nil, nil, t.Resume
+func (r *rescue) depart() {
+	r.stand, r.rest = nil, nil
 	r.tried = r.tried || r.due
 }
 
-// followed is relay for an answer that may have to be continued, and for the
-// rest of one.
-func (x *exchange) followed(a *attempt) wire.Relay {
-	r := &x.rescue
-	if r.resuming {
-		return wire.Translate(a.decoder(), x.goOn(a), x.back(a))
+// resuming reports whether the attempt under way is to give the rest of an
+// answer.
+func (r *rescue) resuming() bool { return r.prefill != nil }
+
+// prompt is the estimate of what an attempt is asked: of the request, and of
+// the beginning of the answer if it is to give the rest.
+func (x *exchange) prompt() int {
+	n := x.head.Tokens
+	if p := x.rescue.prefill; p != nil {
+		n += p.Tokens
 	}
-	if !a.same {
-		return wire.Translate(a.decoder(), x.telling(x.encoder(a)), x.back(a))
-	}
-	if a.stage != nil {
-		return x.passing(a)
-	}
-	o := x.codec.NewObserver(wire.ObserverOptions{HideUsage: !x.head.WantUsage, Follow: true})
-	if f, ok := o.(wire.Follower); ok {
-		r.stand = func() wire.Standing { return f.Stand(x.encoderOptions(a)) }
-	}
-	return wire.Pass(o, x.codec.EndMark())
+	return n
 }
 
-// telling puts who remembers what the caller is told in front of an encoder.
-func (x *exchange) telling(enc wire.Encoder) wire.Encoder {
+// maxTokens is how long the caller lets the attempt's answer be; 0 = it does not
+// say.
+func (x *exchange) maxTokens() int { return x.rescue.prefill.Under(x.head.MaxTokens) }
+
+// watching are the options of who watches a stream that passes as it came.
+func (x *exchange) watching() wire.ObserverOptions {
+	return wire.ObserverOptions{HideUsage: !x.head.WantUsage, Follow: x.chain.Rescue.Mode == RescueContinue}
+}
+
+// followed keeps who follows a stream that passes as it came, if it is followed.
+func (x *exchange) followed(a *attempt, watch wire.Observer) wire.Observer {
+	if f, ok := watch.(wire.Follower); ok {
+		x.rescue.stand = func() wire.Standing { return f.Stand(x.encoderOptions(a)) }
+	}
+	return watch
+}
+
+// telling puts who remembers what the caller is told in front of an encoder, if
+// an answer may be continued. watch has seen the provider's own frames, of which
+// the caller may have some: there is more in them than in what an encoder is
+// told of them. nil = the caller has none.
+func (x *exchange) telling(a *attempt, enc wire.Encoder, watch wire.Observer) wire.Encoder {
+	if x.chain.Rescue.Mode != RescueContinue {
+		return enc
+	}
 	t := wire.NewTeller(enc)
 	x.rescue.stand = t.Stand
+	if f, ok := watch.(wire.Follower); ok {
+		x.rescue.stand = func() wire.Standing {
+			s := t.Stand()
+			// Which thoughts were told the Teller knows better.
+			if bar := f.Stand(x.encoderOptions(a)).Obstacle; s.Obstacle == wire.NoObstacle && bar != wire.MidThought {
+				s.Obstacle = bar
+			}
+			return s
+		}
+	}
 	return t
 }
 
 // goOn returns what writes the rest of the answer.
 func (x *exchange) goOn(a *attempt) *wire.Continuation {
 	r := &x.rescue
-	r.rest = wire.Continue(r.standing, r.before, a.tokens(x.head.Tokens+r.prefill.Tokens))
+	r.rest = wire.Continue(r.standing, r.before, a.tokens(x.prompt()))
 	return r.rest
 }
 
@@ -120,24 +145,15 @@ func (x *exchange) back(a *attempt) wire.Back {
 	switch {
 	case a.same:
 		return wire.Back{}
-	case x.rescue.resuming:
+	case x.rescue.resuming():
 		return wire.NewBack(x.rescue.asked, a.encoded)
 	}
 	return wire.NewBack(x.decoded, a.encoded)
 }
 
-// begun is the beginning of the answer that the attempt under way is to give
-// the rest of; nil where it gives all of it.
-func (x *exchange) begun() *wire.Prefill {
-	if !x.rescue.resuming {
-		return nil
-	}
-	return x.rescue.prefill
-}
-
 // toEncode is the request that is told across wires.
 func (x *exchange) toEncode() *wire.Request {
-	if p := x.begun(); p != nil {
+	if p := x.rescue.prefill; p != nil {
 		x.rescue.asked = x.decoded.WithPrefill(p)
 		return x.rescue.asked
 	}
@@ -172,6 +188,9 @@ func (x *exchange) playRest(a *attempt, body []byte) result {
 	}
 	x.giveBack(a, r)
 	res.report(reportOf(r))
+	if r.Usage.Output == 0 {
+		res.contents = tokensOf(r)
+	}
 	res.firstByte = time.Since(a.start)
 	rest := x.goOn(a)
 	var out []byte
@@ -221,10 +240,6 @@ func (x *exchange) tookOver(a *attempt) {
 func (x *exchange) broke(l *lane, res result) bool {
 	r := &x.rescue
 	if r.prefill != nil { // somebody was to give the rest
-		x.rec.Usage = r.before
-		if r.rest != nil && (res.ok || res.committed) {
-			x.rec.Usage = r.rest.Usage()
-		}
 		return false
 	}
 	switch {
@@ -247,9 +262,7 @@ func (x *exchange) broke(l *lane, res result) bool {
 	}
 	r.prefill = wire.NewPrefill(r.standing.Text)
 	r.tokens = r.prefill.Tokens
-	r.before = x.money.bill.usage // its last word on the output was still to come
-	r.before.Output, r.before.Estimated = max(r.before.Output, r.tokens), true
-	x.rec.Usage = r.before
+	r.before = x.rec.Usage
 	return true
 }
 

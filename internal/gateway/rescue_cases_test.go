@@ -328,7 +328,7 @@ func TestWhatTheNextIsAsked(t *testing.T) {
 				t.Errorf("got  %s\nwant %s", got, want)
 			}
 			limit := body.Get("max_tokens").Int() + body.Get("max_output_tokens").Int()
-			if limit != 4000-int64(l.last().Usage.Output-10) || limit >= 4000 {
+			if limit != 4000-int64(wire.NewPrefill(told).Tokens) || limit >= 4000 {
 				t.Errorf("limit %d", limit)
 			}
 			if body.Get("thinking").Exists() {

@@ -25,8 +25,8 @@ type tight struct {
 // say how long an answer may be reserves nothing for it: many windows of local
 // models are no larger than what would have to be assumed.
 func (x *exchange) fit(l *lane, window int) guard.Fit {
-	f := guard.Fit{Estimate: x.head.Tokens, MaxTokens: x.head.MaxTokens, Window: window}
-	if n := l.tokens(x.head.Tokens); n != f.Estimate && f.Estimate > 0 {
+	f := guard.Fit{Estimate: x.prompt(), MaxTokens: x.maxTokens(), Window: window}
+	if n := l.tokens(f.Estimate); n != f.Estimate && f.Estimate > 0 {
 		f.Factor.Ratio = float64(n) / float64(f.Estimate)
 	}
 	return f
@@ -93,7 +93,8 @@ func (x *exchange) fill(a *attempt) {
 				x.tightEvent(t.Event(x.chain.ID, a.p.ID, f.Window))
 			}
 			x.tight.whole.body, x.tight.whole.tokens = x.req.Body, x.head.Tokens
-			x.req.Body, x.head.Tokens, x.decoded = t.Body, t.Estimate, nil
+			gone := f.Estimate - t.Estimate // the beginning of an answer stays, and is no part of the body
+			x.req.Body, x.head.Tokens, x.decoded = t.Body, x.head.Tokens-gone, nil
 		}
 	}
 	x.trip(did)

@@ -91,6 +91,29 @@ func (s *Scanner) NextBlock() {
 	}
 }
 
+// Past takes text that went out before what is to come, and that nobody can take
+// back: it is read for what it means to the rest (whether a fence is open, what
+// the line announces). What it began and did not end is no call, and calls that
+// stand in it whole have not been made.
+func (s *Scanner) Past(text string) {
+	s.Feed(nil, text)
+	for s.mode >= inItem && s.mode < off {
+		switch f := &s.fence; {
+		case s.mode == inFence && f.closed():
+			s.endFence()
+		case s.mode != inItem: // of a run that may become a fence, too
+			f.run, f.line, f.shut = max(f.run, 3), fenceOther, 0
+			s.leaveFence()
+		default:
+			s.refute()
+		}
+		s.run()
+	}
+	s.decide()
+	s.emit(nil)
+	clear(s.seen)
+}
+
 // Feed takes the next text and appends to dst what may go on. Text that may go
 // on whole comes back as the one piece that it was.
 func (s *Scanner) Feed(dst []Piece, text string) []Piece {

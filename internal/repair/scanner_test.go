@@ -152,6 +152,59 @@ func TestBlocksOfOneAnswer(t *testing.T) {
 	}
 }
 
+// Where the rest of an answer comes from somebody else, it is read as it would
+// have been behind the same text.
+func TestTheRestIsReadBehindWhatWentOut(t *testing.T) {
+	tools := agentTools()
+	rapid.Check(t, func(t *rapid.T) {
+		text := randomText(t)
+		first := NewScanner(tools)
+		out := first.Feed(nil, text[:rapid.IntRange(0, len(text)).Draw(t, "cut")])
+		told := ""
+		for _, p := range out {
+			if p.Call != nil {
+				t.Skip("a call went out, and nobody goes on behind that")
+			}
+			told += p.Text
+		}
+		s := NewScanner(tools)
+		s.Past(told)
+		if s.Held() != 0 {
+			t.Fatalf("%q is held back of what went out", s.buf)
+		}
+		want, calls := Text(tools, text)
+		got, made := told, []Call(nil)
+		for _, p := range s.Close(s.Feed(nil, text[len(told):])) {
+			if got += p.Text; p.Call != nil {
+				made = append(made, *p.Call)
+			}
+		}
+		if got != want || !same(made, calls) {
+			t.Fatalf("behind %q: %q %q\nwhole: %q %q", told, got, shown(made), want, shown(calls))
+		}
+	})
+}
+
+// What went out unmended may end anywhere. What it began is no call.
+func TestTheRestOfACallIsNone(t *testing.T) {
+	tools := agentTools()
+	for _, text := range []string{
+		`{"name": "Bash", "arguments": {"command": "ls"}}`,
+		`<tool_call>{"name": "Bash", "arguments": {"command": "ls"}}</tool_call>`,
+		"```json\n{\"name\": \"Bash\", \"arguments\": {\"command\": \"ls\"}}\n```\n",
+		`Bash(command="ls")`, `<Bash command="ls"/>`,
+	} {
+		for cut := 1; cut <= len(text); cut++ {
+			s := NewScanner(tools)
+			s.Past(text[:cut])
+			out := s.Close(s.Feed(nil, text[cut:]))
+			if rest := text[cut:]; s.Held() != 0 || len(out) > 1 || len(out) == 1 && (out[0].Call != nil || out[0].Text != rest) {
+				t.Errorf("behind %q: %v, want %q", text[:cut], out, rest)
+			}
+		}
+	}
+}
+
 func TestWithoutToolsNothingIsFound(t *testing.T) {
 	text := `{"name": "Bash", "arguments": {"command": "ls"}}`
 	for _, tools := range []*Tools{nil, NewTools(nil), NewTools([]Tool{{Name: ""}})} {

@@ -249,8 +249,9 @@ const (
 // Event is one step of a streamed answer in neutral form.
 type Event struct {
 	Kind         EventKind
-	ID, Model    string
-	Block        Block // BlockStart
+	ID, Model    string // Start
+	Created      int64  // Start: seconds since epoch; 0 = the wire does not tell it
+	Block        Block  // BlockStart
 	Text         string
 	Stop         Stop
 	StopSequence string

@@ -22,9 +22,10 @@ func NewPrefill(told string) *Prefill {
 	return &Prefill{Text: strings.TrimRight(told, whitespace), Tokens: e.Tokens()}
 }
 
-// under returns a limit on an answer less what is there already; 0 is none.
-func (p *Prefill) under(limit int) int {
-	if limit <= 0 {
+// Under returns a limit on an answer less what is there already; 0 is none. A nil
+// Prefill lowers nothing.
+func (p *Prefill) Under(limit int) int {
+	if limit <= 0 || p == nil {
 		return limit
 	}
 	return max(1, limit-p.Tokens)
@@ -34,7 +35,7 @@ func (p *Prefill) under(limit int) int {
 // conversation. It leaves r as it is.
 func (r *Request) WithPrefill(p *Prefill) *Request {
 	out := *r
-	out.MaxTokens = p.under(r.MaxTokens)
+	out.MaxTokens = p.Under(r.MaxTokens)
 	out.Messages = slices.Clone(r.Messages)
 	n := len(out.Messages) - 1
 	if n < 0 || out.Messages[n].Role != Assistant {
@@ -66,7 +67,7 @@ func (e *Editor) Prefill(p *Prefill, f PrefillForm) {
 		if m := e.Find(key); m != nil {
 			s := scan.New(m.Value)
 			if n, ok := s.Int(); ok {
-				e.Set(key, strconv.AppendInt(nil, int64(p.under(n)), 10))
+				e.Set(key, strconv.AppendInt(nil, int64(p.Under(n)), 10))
 			}
 		}
 	}

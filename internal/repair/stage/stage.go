@@ -35,6 +35,9 @@ type Options struct {
 	Aliases map[string]wire.Alias
 	// Reasoning says what is done with the model's reasoning.
 	Reasoning Reasoning
+	// Before is the text that the caller has already of an answer of which the
+	// provider gives the rest; "" = it gives all of it.
+	Before string
 	// Whole says that the caller sees nothing before the end of the answer; see
 	// repair.NewFilter.
 	Whole bool
@@ -67,6 +70,7 @@ type Stage struct {
 	out     bool       // and at the caller
 	blank   string     // space before its first text
 	split   bool       // a call was taken out of the block
+	resumes bool       // no text block has begun behind Options.Before
 	native  bool       // the provider makes its calls properly: no more is searched
 	touched bool
 	calls   []repair.Call
@@ -85,6 +89,10 @@ func New(o Options) (*Stage, error) {
 	s := &Stage{o: o, chain: chain, native: o.Tools.Len() == 0}
 	if o.Reasoning == Keep {
 		s.lead.state = leadOver
+	}
+	if o.Before != "" && !s.native {
+		s.resumes, s.scanner = true, repair.NewScanner(o.Tools)
+		s.scanner.Past(o.Before)
 	}
 	return s, nil
 }
@@ -159,9 +167,10 @@ func (s *Stage) begin(b wire.Block) {
 		s.scanner = nil
 	case s.scanner == nil:
 		s.scanner = repair.NewScanner(s.o.Tools)
-	default:
+	case !s.resumes:
 		s.scanner.NextBlock()
 	}
+	s.resumes = false
 }
 
 // text takes text of the block.

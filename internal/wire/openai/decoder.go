@@ -108,7 +108,7 @@ func (d *decoder) take(dst []wire.Event, c *chunk) ([]wire.Event, error) {
 	if c.choices > 0 && !d.started {
 		d.started = true
 		d.id, d.model, d.created = c.id, c.model, c.created
-		dst = append(dst, wire.Event{Kind: wire.Start, ID: c.id, Model: c.model, Usage: d.usage})
+		dst = append(dst, wire.Event{Kind: wire.Start, ID: c.id, Model: c.model, Created: c.created, Usage: d.usage})
 	} else if c.usage != nil && d.started {
 		dst = append(dst, wire.Event{Kind: wire.UsageReport, Usage: d.usage})
 	}

@@ -83,7 +83,7 @@ func (d *responsesDecoder) start(dst []wire.Event, f *responsesFrame) []wire.Eve
 		return dst
 	}
 	d.started = true
-	return append(dst, wire.Event{Kind: wire.Start, ID: f.answer.id, Model: f.answer.model, Usage: f.answer.usage})
+	return append(dst, wire.Event{Kind: wire.Start, ID: f.answer.id, Model: f.answer.model, Created: f.answer.created, Usage: f.answer.usage})
 }
 
 // begin opens an item; a message begins with its text.
