@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -13,7 +14,8 @@ import (
 )
 
 // Read tells what became of a captured request: the facts by its row, and text
-// and calls by what the provider that was asked last answered.
+// and calls by what the provider that was asked last answered, behind what the
+// one had said that broke off where it went on.
 func Read(c *api.Capture) api.ReplaySide {
 	get := gjson.ParseBytes(c.Row).Get
 	count := func(name string) int { return int(get("tokens." + name).Int()) }
@@ -47,13 +49,40 @@ func Read(c *api.Capture) api.ReplaySide {
 		return out
 	}
 	var rd reading
+	if first := begun(c.Attempts, get("attempts").Array()); first != nil {
+		rd.answer(first)
+		rd.rest = wire.Continue(wire.Standing{Encoder: &rd, Text: rd.text.String(), Open: rd.words}, wire.Usage{}, 0)
+	}
 	rd.answer(last)
 	out.Text, out.Calls, out.Complete = rd.text.String(), rd.calls, rd.complete
 	return out
 }
 
+// begun returns who began the answer that the last attempt was to give the rest
+// of; nil if that was to give all of it. The row tells, and has attempts that
+// never got as far as to be captured.
+func begun(captured []api.CaptureAttempt, row []gjson.Result) *api.CaptureAttempt {
+	n := len(captured) - 1
+	if len(row) == 0 || row[len(row)-1].Get("provider").String() != string(captured[n].Provider) || !row[len(row)-1].Get("resumed").Bool() {
+		return nil
+	}
+	for _, a := range slices.Backward(row) {
+		if a.Get("resumed").Bool() {
+			continue
+		}
+		for i := range slices.Backward(captured[:n]) {
+			if string(captured[i].Provider) == a.Get("provider").String() {
+				return &captured[i]
+			}
+		}
+		break
+	}
+	return nil
+}
+
 // reading is what a person reads in a provider's answer, whole or not.
 type reading struct {
+	rest     *wire.Continuation // what comes is the rest of an answer; nil = it is all of it
 	text     strings.Builder
 	calls    []api.ReplayCall
 	call     bool // a call is open, or else words, which are not its reasoning
@@ -97,24 +126,35 @@ func (r *reading) answer(a *api.CaptureAttempt) {
 
 func (r *reading) take(events []wire.Event) {
 	for _, ev := range events {
-		switch ev.Kind {
-		case wire.BlockStart:
-			if r.call = ev.Block.Kind == wire.ToolUse; r.call {
-				r.calls = append(r.calls, api.ReplayCall{Name: ev.Block.Name, Arguments: string(ev.Block.Input)})
-			} else if r.words = ev.Block.Kind == wire.Text; r.words {
-				r.text.WriteString(ev.Block.Text)
-			}
-		case wire.Delta:
-			switch {
-			case r.call:
-				r.calls[len(r.calls)-1].Arguments += ev.Text
-			case r.words:
-				r.text.WriteString(ev.Text)
-			}
-		case wire.BlockStop:
-			r.call, r.words = false, false
-		case wire.Finish:
-			r.complete = true
+		if r.rest != nil {
+			r.rest.Encode(nil, ev)
+		} else {
+			r.Encode(nil, ev)
 		}
 	}
+}
+
+// Encode reads one event. It makes a reading the wire.Encoder of a person, for
+// whom there are no frames.
+func (r *reading) Encode(dst []byte, ev wire.Event) []byte {
+	switch ev.Kind {
+	case wire.BlockStart:
+		if r.call = ev.Block.Kind == wire.ToolUse; r.call {
+			r.calls = append(r.calls, api.ReplayCall{Name: ev.Block.Name, Arguments: string(ev.Block.Input)})
+		} else if r.words = ev.Block.Kind == wire.Text; r.words {
+			r.text.WriteString(ev.Block.Text)
+		}
+	case wire.Delta:
+		switch {
+		case r.call:
+			r.calls[len(r.calls)-1].Arguments += ev.Text
+		case r.words:
+			r.text.WriteString(ev.Text)
+		}
+	case wire.BlockStop:
+		r.call, r.words = false, false
+	case wire.Finish:
+		r.complete = true
+	}
+	return dst
 }

@@ -280,7 +280,7 @@ func TestOverlapIsCut(t *testing.T) {
 				for _, whole := range []bool{false, true} {
 					t.Run(name(w, " ", piece, " ", overlap, " ", form(!whole)), func(t *testing.T) {
 						first := &speaker{wire: near(w), id: "first", says: answers["text"]}
-						first.cut = upTo(first.says.stream(near(w), "first"), "fin")
+						first.cut = upTo(first.says.stream(near(w), "first"), "they fin")
 						second := &speaker{wire: near(w), id: "second", says: answers["text"], cut: -1, overlap: overlap, whole: whole}
 						second.says.piece = piece
 						l := pair(t, mending, first, second)
