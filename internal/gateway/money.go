@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tidwall/gjson"
-
 	"github.com/dreyhq/drey"
 	"github.com/dreyhq/drey/internal/health"
 	"github.com/dreyhq/drey/internal/route"
@@ -56,7 +54,6 @@ const reasonUnwritten route.Reason = "journal"
 type money struct {
 	bill    bill // of the attempt under way or the last one
 	refused []overspent
-	answers int // that the caller asked for at once; 0 = not yet looked
 }
 
 // bill is what one attempt costs.
@@ -129,11 +126,11 @@ func (x *exchange) payer(l *lane) spend.Payer {
 }
 
 // ask is what an attempt at a provider asks of the budgets: its prompt, and all
-// the output that it may make.
+// the output that it may make, in each of the answers that the caller wants.
 func (x *exchange) ask(l *lane, prices spend.Prices, at time.Time) spend.Reserve {
 	output := 0
 	if !x.embeds {
-		output = cmp.Or(x.maxTokens(), l.facts().maxOutput) * x.answersAsked()
+		output = cmp.Or(x.maxTokens(), l.facts().maxOutput) * min(max(x.head.Choices, 1), mostChoices)
 	}
 	return spend.Reserve{
 		Meta: spend.Meta{At: at, RequestID: x.req.ID}, Payer: x.payer(l), Amount: prices.Reservation(l.tokens(x.prompt()), output),
@@ -142,19 +139,6 @@ func (x *exchange) ask(l *lane, prices spend.Prices, at time.Time) spend.Reserve
 
 // mostChoices bounds n: more than that no provider gives.
 const mostChoices = 128
-
-// answersAsked is how many answers the caller wants at once, each of which may
-// be as long as it allows. Only the chat wire has a word for it.
-func (x *exchange) answersAsked() int {
-	if x.money.answers == 0 {
-		x.money.answers = 1
-		if x.req.Wire == drey.WireChat {
-			n := gjson.GetBytes(x.req.Body, "n").Int()
-			x.money.answers = int(min(max(n, 1), mostChoices))
-		}
-	}
-	return x.money.answers
-}
 
 // overBudget is what routing asks of the budgets; nil where there are none.
 func (x *exchange) overBudget() func(*route.Member) (time.Time, bool) {

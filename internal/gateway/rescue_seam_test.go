@@ -156,6 +156,30 @@ func TestARescueThatEndsEarlyIsSettled(t *testing.T) {
 	}
 }
 
+// A rest that no budget has room for any more is not asked for.
+func TestNoBudgetForTheRest(t *testing.T) {
+	const body = `{"model":"m","stream":true,"messages":[{"role":"user","content":"tell me"}]}`
+	for _, free := range []bool{false, true} {
+		first, second := breaksOff(drey.WireChat, "they fin")
+		chain := both(func(p *Provider) { paid(p); p.MaxOutputTokens = 300 }, first.scripted("first", false), second.scripted("second", true))
+		chain = append(chain[:1], both(func(p *Provider) { p.Cost.Output = new(20.0) }, chain[1])...)
+		third := &speaker{wire: drey.WireChat, id: "third", says: answers["text"], cut: -1}
+		if free {
+			chain = append(chain, both(func(p *Provider) { p.Price = drey.Local }, third.scripted("third", true))...)
+		}
+		l := newLab(t, rescuing(mending), chain...)
+		c := l.withBudget(perDay(300*20+40), desk{})
+		a := l.ask(t.Context(), drey.WireChat, body)
+		got, err := readStream(drey.WireChat, a.body)
+		if err != nil || len(second.bodies) != 0 || len(c.reserved) != 1 || len(l.last().Skipped) != 1 || l.last().Skipped[0].Reason != "budget" {
+			t.Errorf("%v: the second was asked %d times, %d reserved, %+v", err, len(second.bodies), len(c.reserved), l.last().Skipped)
+		}
+		if got.done != free || free && got.text != story || !free && got.failed == "" {
+			t.Errorf("free %v: %+v", free, got)
+		}
+	}
+}
+
 // A beginning fills the window too. What is trimmed for who goes on is the
 // conversation, and not the beginning.
 func TestTrimmingForTheRest(t *testing.T) {

@@ -5,9 +5,9 @@ import "github.com/dreyhq/drey/internal/wire/sse"
 // An answer that breaks after its caller has read some of it can be given to an
 // end by another provider, if all that is open is text. Whoever follows the
 // stream on its way (a Follower where the bytes pass as they are, a Teller
-// where they are translated) knows where it stands then, and a Continuation
-// goes on from there in the caller's wire: the same message, the next number,
-// one end.
+// where they are translated, both where they are mended) knows where it stands
+// then, and a Continuation goes on from there in the caller's wire: the same
+// message, the next number, one end.
 
 // Obstacle says why a broken answer must not be continued.
 type Obstacle string

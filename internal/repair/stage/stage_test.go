@@ -67,6 +67,25 @@ func show(r *wire.Response) string {
 	return strings.Join(append(out, r.Stop.String()), "; ")
 }
 
+// Who gives the rest of an answer is mended as if it had given all of it.
+func TestTheRestOfAnAnswer(t *testing.T) {
+	quoted := strings.ReplaceAll(listFiles, `"`, `\"`)
+	for _, c := range []struct{ before, text, want string }{
+		{"Well.", "\n" + listFiles, `call_1 Bash {"command": "ls"}; tools`},
+		{"It may look like this, for example:", "\n" + listFiles, `"\n` + quoted + `"; end`},
+		{"```python\nimport os", "\n" + `Bash(command="ls")` + "\n```\n", `"\nBash(command=\"ls\")\n` + "```" + `\n"; end`},
+		{"```python\nimport os\n```", "\n" + listFiles, `call_1 Bash {"command": "ls"}; tools`},
+		{`<tool_call>{"name": "Bash", "arg`, `uments": {"command": "ls"}}</tool_call>`, `"uments\": {\"command\": \"ls\"}}</tool_call>"; end`},
+	} {
+		for cut := range len(c.text) + 1 {
+			r, s := through(t, stage.Options{Tools: tools(), Before: c.before}, c.text, cut)
+			if got := show(r); got != c.want || s.Pending() {
+				t.Errorf("behind %q, cut at %d: %s, want %s", c.before, cut, got, c.want)
+			}
+		}
+	}
+}
+
 func TestAnswers(t *testing.T) {
 	native := wire.Block{Kind: wire.ToolUse, ID: "n", Name: "Bash", Input: json.RawMessage(`{"command":"pwd"}`)}
 	for _, c := range []struct {
