@@ -2,13 +2,14 @@ package repair
 
 import (
 	"bytes"
+	"iter"
 	"unicode/utf8"
 )
 
 // cues are what a model writes around a call that it only talks about.
 var cues = [...]string{
 	"for example", "for instance", "e.g.", "an example", "example:", "example call", "example of", "such as",
-	"would look like", "could look like", "might look like", "looks like", "look like this",
+	"would look like", "could look like", "might look like", "should look like", "example tool",
 	"sample", "payload", "hypothetical", "placeholder", "in the format", "in this format", "the syntax", "would be called",
 	"don't call", "do not call", "instead of calling", "would have called",
 	"zum beispiel", "z.b.", "z. b.", "beispielsweise", "beispiel:", "sähe so aus", "würde so aussehen",
@@ -24,19 +25,70 @@ func hasCue(line []byte) bool {
 	}
 	low := bytes.ToLower(line)
 	for _, cue := range cues {
+		for range behind(low, cue) {
+			return true
+		}
+	}
+	for _, cue := range lastWords {
+		for rest := range behind(low, cue) {
+			next, _ := firstWord(rest)
+			if len(next) == 0 || string(next) == "this" {
+				return true
+			}
+		}
+	}
+	return isTitle(low)
+}
+
+// lastWords are cues only where the line says nothing else behind them: "a call
+// looks like this:" shows one, and "it looks like the build is broken" does not.
+var lastWords = [...]string{"looks like", "look like"}
+
+// isTitle reports whether a line is the title of an example, in the ways in which
+// documents write one: "## Example", "**Examples:**", "Usage:", "Example request".
+func isTitle(low []byte) bool {
+	word, rest := firstWord(low)
+	switch string(word) {
+	case "example", "examples", "usage":
+	default:
+		return false
+	}
+	_, rest = firstWord(rest)
+	third, _ := firstWord(rest)
+	return len(third) == 0
+}
+
+// firstWord returns the first run of letters, and what follows it. Letters
+// beyond ASCII count, so that a sentence of another language is no title.
+func firstWord(b []byte) (word, rest []byte) {
+	letter := func(c byte) bool { return isLetter(c) || c >= utf8.RuneSelf }
+	from := 0
+	for from < len(b) && !letter(b[from]) {
+		from++
+	}
+	to := from
+	for to < len(b) && letter(b[to]) {
+		to++
+	}
+	return b[from:to], b[to:]
+}
+
+// behind yields what follows each place at which a cue stands for itself.
+func behind(low []byte, cue string) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
 		for rest := low; ; {
 			at := bytes.Index(rest, []byte(cue))
 			if at < 0 {
-				break
+				return
 			}
 			end := at + len(cue)
-			if boundary(rest[:at], cue[0]) && (end == len(rest) || !isLetter(rest[end]) || !isLetter(cue[len(cue)-1])) {
-				return true
-			}
+			alone := boundary(rest[:at], cue[0]) && (end == len(rest) || !isLetter(rest[end]) || !isLetter(cue[len(cue)-1]))
 			rest = rest[end:]
+			if alone && !yield(rest) {
+				return
+			}
 		}
 	}
-	return false
 }
 
 // boundary reports whether a word that begins with c may begin behind before.
@@ -109,11 +161,21 @@ func (l *line) leads() bool {
 	case ':':
 		return l.prior != '"' && l.prior != '\''
 	case '-':
-		return l.prior == '-' && l.first == '-' || l.first == '-' && len(bytes.TrimSpace(l.text)) == 1
+		if l.prior == '-' {
+			return l.first == '-'
+		}
+		// A bullet has a space behind it; without one it is a line of a diff.
+		return l.first == '-' && isSpace(l.end) && len(bytes.TrimSpace(l.text)) == 1
 	case '>':
 		return l.prior == '|'
 	}
 	return l.last >= utf8.RuneSelf // "：", "。", "→", "…"
+}
+
+// announces reports whether what follows the line, behind a blank one too, is
+// what it speaks of.
+func (l *line) announces() bool {
+	return l.last == ':' || !l.blank && !l.said && isTitle(bytes.ToLower(l.text))
 }
 
 // ends reports whether the line so far may stand for itself, so that what

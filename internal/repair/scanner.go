@@ -270,7 +270,7 @@ func (s *Scanner) plain() {
 		return
 	case s.code > 0:
 	case c == '{' || c == '[':
-		if s.line.leads() {
+		if s.line.leads() || s.lists() {
 			s.item.begin(c)
 			s.begin()
 			return
@@ -329,6 +329,12 @@ func (s *Scanner) tail(b []byte) {
 	}
 }
 
+// lists reports whether nothing but a separator stands between a call and here:
+// some models print several calls on one line.
+func (s *Scanner) lists() bool {
+	return len(s.found) > 0 && s.tails && s.first == s.line.last && (s.first == ';' || s.first == ',')
+}
+
 // endLine is called behind a line break.
 func (s *Scanner) endLine() {
 	carried := s.carry
@@ -336,7 +342,7 @@ func (s *Scanner) endLine() {
 	s.decideLine(carried)
 	s.endTicks()
 	s.code = 0
-	if s.line.blank && s.prev.last == ':' && !s.aged {
+	if s.line.blank && !s.aged && s.prev.announces() {
 		s.aged = true // a blank line parts an announcement from what it announces
 	} else {
 		s.line, s.prev = s.prev, s.line
