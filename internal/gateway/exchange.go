@@ -115,6 +115,7 @@ func (x *exchange) attempt(ctx context.Context, t route.Try) route.Event {
 		sleep(ctx, t.After) // if the context ends first, the attempt finds it ended and says why
 		x.waited += time.Since(x.now)
 	}
+	x.untrim()
 	l := x.chain.lanes[t.Index]
 	if ev := x.leave(ctx, l, t); ev != nil {
 		return ev

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -130,16 +129,30 @@ func (x *exchange) payer(l *lane) spend.Payer {
 func (x *exchange) ask(l *lane, prices spend.Prices, at time.Time) spend.Reserve {
 	output := 0
 	if !x.embeds {
-		output = cmp.Or(x.maxTokens(), l.facts().maxOutput) * min(max(x.head.Choices, 1), mostChoices)
+		output = x.mostOutput(l)
 	}
 	return spend.Reserve{
 		Meta: spend.Meta{At: at, RequestID: x.req.ID}, Payer: x.payer(l), Amount: prices.Reservation(l.tokens(x.prompt()), output),
 	}
 }
 
-// mostChoices bounds n: more than that no provider gives.
-const mostChoices = 128
+// What a caller asks for is bounded before it is multiplied: more answers no
+// provider gives, and none is as long.
+const (
+	mostChoices = 128
+	mostAnswer  = 1 << 23
+)
 
+// mostOutput is how many tokens a provider may make for the request: each of the
+// answers that are asked for at once may be as long as the caller allows. A
+// limit that is none ("-1") is the provider's.
+func (x *exchange) mostOutput(l *lane) int {
+	each := x.maxTokens()
+	if each <= 0 {
+		each = l.facts().maxOutput
+	}
+	return min(each, mostAnswer) * min(max(x.head.Choices, 1), mostChoices)
+}
 // overBudget is what routing asks of the budgets; nil where there are none.
 func (x *exchange) overBudget() func(*route.Member) (time.Time, bool) {
 	if !x.g.cashier.Any() {
@@ -231,16 +244,15 @@ func endingOf(res result) spend.Ending {
 }
 
 // used is what an attempt that ended so has used. What the provider did not
-// tell is estimated: the prompt, and of the answer what came, by its pieces, of
-// which most models send one per token.
+// tell is estimated: the prompt, and of the answer what came (result.seen).
 func (x *exchange) used(end spend.Ending, l *lane, res result) wire.Usage {
 	var m spend.Meter
 	if u := res.usage; u != nil && *u != (wire.Usage{}) {
 		m.Report(u)
 	}
-	u := m.Usage(end, l.tokens(x.prompt()), res.contents)
+	u := m.Usage(end, l.tokens(x.prompt()), res.seen())
 	if end == spend.Complete && u.Output == 0 && res.contents > 0 && !x.embeds {
-		u.Output, u.Estimated = res.contents, true // it told of the prompt alone
+		u.Output, u.Estimated = res.seen(), true // it told of the prompt alone
 	}
 	return u
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/dreyhq/drey"
 	"github.com/dreyhq/drey/internal/cashier"
 	"github.com/dreyhq/drey/internal/fake"
+	"github.com/dreyhq/drey/internal/guard"
 	"github.com/dreyhq/drey/internal/spend"
 	"github.com/dreyhq/drey/internal/store"
 )
@@ -161,6 +162,32 @@ func TestAttemptsAreCharged(t *testing.T) {
 	}
 }
 
+// Some servers send many tokens in one frame. A caller who leaves pays for what
+// came, and not for how often something came.
+func TestLargeFramesAreChargedByWhatTheyHold(t *testing.T) {
+	piece := strings.Repeat("word ", 200) // some 250 tokens
+	for _, w := range callers {
+		for _, provider := range bothWires {
+			t.Run(name(w, " ", provider), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					b := fake.Pieces(piece, piece, piece, "end").NoUsage().Gap(10 * time.Second)
+					l := newLab(t, nil, scripted{id: "a", wire: provider, script: fake.Always(b), change: paid})
+					c := l.withBudget(perDay(1_000_000), desk{})
+					ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
+					defer cancel()
+					l.ask(ctx, w, prompt(w, true))
+					if len(c.settled) != 1 {
+						t.Fatalf("%d settlements", len(c.settled))
+					}
+					if u := l.last().Usage; u.Output < 500 || u.Output > 1000 || !u.Estimated {
+						t.Errorf("charged for %+v", u)
+					}
+				})
+			})
+		}
+	}
+}
+
 // An answer that nobody could make ready for the caller is paid for all the
 // same; and what several attempts came to is one request's cost.
 func TestARequestCostsAllItsAttempts(t *testing.T) {
@@ -175,6 +202,24 @@ func TestARequestCostsAllItsAttempts(t *testing.T) {
 	}
 	if row := l.last().row(); row.Cost != 0.000025 || row.Attempts[1].Cost != 0.000018 {
 		t.Errorf("the row: %+v", row)
+	}
+}
+
+// A request that was trimmed for one provider goes whole to the next, and that is
+// what is reserved for it.
+func TestTheNextReservationIsForTheWholeRequest(t *testing.T) {
+	l := budgeting(t, guard.BudgetTrim,
+		scripted{id: "small", wire: drey.WireChat, script: fake.Always(fake.ServerError()), change: func(p *Provider) {
+			paid(p)
+			p.ContextTokens = 2400
+		}},
+		scripted{id: "large", wire: drey.WireChat, script: hello("hi"), change: paid},
+	)
+	c := l.withBudget(perDay(1_000_000), desk{})
+	l.ask(t.Context(), drey.WireChat, talk(drey.WireChat, false))
+	const want = 2100 + 100*10
+	if len(c.reserved) != 2 || c.reserved[0].Amount != want || c.reserved[1].Amount != want {
+		t.Errorf("reserved %v, want %s twice", c.reserved, spend.MicroUSD(want))
 	}
 }
 
@@ -345,6 +390,9 @@ func TestReservations(t *testing.T) {
 		{"the prompt, and all that may be answered", `{"model":"m","max_tokens":1000,"messages":[{"role":"user","content":"` + words + `"}]}`, nil, 500 + 10_000},
 		{"without max_tokens, what the model can", `{"model":"m","messages":[{"role":"user","content":"` + words + `"}]}`, func(p *Provider) { p.MaxOutputTokens = 300 }, 500 + 3000},
 		{"several answers", `{"model":"m","n":3,"max_tokens":1000,"messages":[{"role":"user","content":"` + words + `"}]}`, nil, 500 + 30_000},
+		{"several answers, said twice", `{"model":"m","n":1,"max_tokens":1000,"messages":[{"role":"user","content":"` + words + `"}],"n":3}`, nil, 500 + 30_000},
+		{"a limit that is none", `{"model":"m","max_tokens":-1,"messages":[{"role":"user","content":"` + words + `"}]}`, func(p *Provider) { p.MaxOutputTokens = 300 }, 500 + 3000},
+		{"a limit beyond all numbers", `{"model":"m","n":2,"max_tokens":9223372036854775807,"messages":[{"role":"user","content":"` + words + `"}]}`, nil, 500 + 2*mostAnswer*10},
 		{"the model of the caller", `{"model":"claude-sonnet-4-5","max_tokens":1000,"messages":[{"role":"user","content":"` + words + `"}]}`, func(p *Provider) { p.Model, p.Cost = "", spend.Given{} }, 500*3 + 15_000},
 		{"a model that nobody knows", `{"model":"m","max_tokens":1000,"messages":[{"role":"user","content":"` + words + `"}]}`, func(p *Provider) { p.Model, p.Cost = "", spend.Given{} }, 0},
 	} {
@@ -354,7 +402,7 @@ func TestReservations(t *testing.T) {
 				tt.change(p)
 			}
 		}})
-		c := l.withBudget(perDay(1_000_000), desk{})
+		c := l.withBudget(perDay(1_000_000_000), desk{})
 		if a := l.ask(t.Context(), drey.WireChat, tt.body); a.status != 200 {
 			t.Fatalf("%s: %d %s", tt.name, a.status, a.body)
 		}

@@ -20,6 +20,7 @@ type result struct {
 	firstByte time.Duration // of the attempt, to its first content
 	streamed  bool          // and so firstByte is no more than that
 	contents  int           // frames of content
+	size      int           // and the bytes of it
 	flow      time.Duration // from the first of them to the last
 	usage     *wire.Usage
 	stop      wire.Stop
@@ -36,6 +37,10 @@ func (res *result) gap() time.Duration {
 	}
 	return res.flow / time.Duration(res.contents-1)
 }
+
+// seen estimates the tokens of what came of an answer: by its frames, of which
+// most servers send one per token, or by its length where some hold many.
+func (res *result) seen() int { return max(res.contents, res.size/4) }
 
 // content notes a frame of content that came so long after the start.
 func (res *result) content(after time.Duration) {
@@ -108,6 +113,7 @@ func (x *exchange) read(a *attempt, st *upstream.Stream, relay wire.Relay, take 
 			st.Content()
 			res.content(time.Since(a.start))
 		}
+		res.size += sig.Size
 		s.content, s.text = s.content || sig.Content, s.text || sig.Text
 		done = done || sig.Done
 		s.failing, s.next, s.pieces = sig.Err != nil, sig.Next, res.contents

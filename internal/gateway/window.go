@@ -62,13 +62,18 @@ func (x *exchange) preferRoom(p *route.Plan) {
 	}
 }
 
-// fill looks at how the request fills the window of the provider that is about
-// to be tried, and trims it for this one if the profile says so.
-func (x *exchange) fill(a *attempt) {
+// untrim gives the request back whole after it was trimmed for a provider. The
+// next one's reservation and window are those of all of it.
+func (x *exchange) untrim() {
 	if w := &x.tight.whole; w.body != nil {
 		x.req.Body, x.head.Tokens, x.decoded = w.body, w.tokens, nil
 		w.body = nil
 	}
+}
+
+// fill looks at how the request fills the window of the provider that is about
+// to be tried, and trims it for this one if the profile says so.
+func (x *exchange) fill(a *attempt) {
 	b := &x.chain.Guards.Context
 	if x.embeds || b.Action == guard.BudgetOff {
 		return

@@ -50,3 +50,14 @@ func (e *Estimator) Blocks(bs []Block) {
 		}
 	}
 }
+
+// mostTokens bounds what a provider may say it counted. It is far more than any
+// request has, and so little that sums of reports stay what they are.
+const mostTokens = 1 << 29
+
+// Tokens takes a number of tokens, as a provider reports it. Anything else is 0,
+// and so is what is negative.
+func Tokens(s *scan.Scanner) int {
+	n, _ := s.Int()
+	return min(max(n, 0), mostTokens)
+}

@@ -163,7 +163,7 @@ func (s *source) note(sig *Signal, ev *Event) {
 // stream.
 type Watch struct{ kind BlockKind }
 
-// Note marks in sig what an event means: Content and Text.
+// Note marks in sig what an event means: Content, Text and Size.
 func (w *Watch) Note(sig *Signal, ev *Event) {
 	switch ev.Kind {
 	case BlockStart:
@@ -171,6 +171,7 @@ func (w *Watch) Note(sig *Signal, ev *Event) {
 			sig.Content, sig.Text = true, true
 		}
 	case Delta:
+		sig.Size += len(ev.Text)
 		switch {
 		case w.kind == ToolUse, w.kind == Text && !isBlank(ev.Text):
 			sig.Content, sig.Text = true, true

@@ -75,12 +75,12 @@ func TestTranslateSignals(t *testing.T) {
 	}}, plain{}, Back{})
 	want := []Signal{
 		{Model: "m"},
-		{Model: "m"},
-		{Model: "m", Content: true},
-		{Model: "m"},
+		{Model: "m", Size: 1},
+		{Model: "m", Size: 2, Content: true},
+		{Model: "m", Size: 1},
+		{Model: "m", Size: 1, Content: true, Text: true},
 		{Model: "m", Content: true, Text: true},
-		{Model: "m", Content: true, Text: true},
-		{Model: "m", Content: true, Text: true, Usage: use},
+		{Model: "m", Size: 2, Content: true, Text: true, Usage: use},
 		{Model: "m", Done: true, Last: true, Stop: StopTools},
 		{Model: "m", Done: true},
 		{Model: "m", Done: true},

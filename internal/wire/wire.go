@@ -186,6 +186,7 @@ type Signal struct {
 	Content bool   // text, thinking or a tool call: this commits
 	Alive   bool   // there was content at the provider, even if the caller gets none of it now or ever
 	Text    bool   // some of that was more than blank text, or a tool call
+	Size    int    // bytes of that content, by which tokens are estimated; frames may hold one or a hundred
 	Done    bool   // the answer is complete, and properly so
 	Last    bool   // nothing can follow on this wire: message_stop, [DONE]
 	Stop    Stop   // why it stopped, once known

@@ -50,6 +50,9 @@ func (o *observer) Observe(ev sse.Event) (sig wire.Signal, show bool) {
 			sig.Text = string(f.kind) != "redacted_thinking"
 		}
 	case "content_block_delta":
+		if string(f.kind) != "signature_delta" && len(f.text) > 2 {
+			sig.Size = len(f.text) - 2
+		}
 		switch string(f.kind) {
 		case "text_delta":
 			sig.Text = f.text != nil && !blank(f.text)

@@ -129,22 +129,16 @@ func readUsage(s *scan.Scanner) (u wire.Usage, ok bool) {
 	for key := range s.Fields() {
 		switch string(key) {
 		case "input_tokens":
-			u.Input = tokens(s)
+			u.Input = wire.Tokens(s)
 		case "output_tokens":
-			u.Output = tokens(s)
+			u.Output = wire.Tokens(s)
 		case "cache_read_input_tokens":
-			u.CacheRead = tokens(s)
+			u.CacheRead = wire.Tokens(s)
 		case "cache_creation_input_tokens":
-			u.CacheWrite = tokens(s)
+			u.CacheWrite = wire.Tokens(s)
 		}
 	}
 	return u, true
-}
-
-// tokens reads a number of tokens, and anything else as 0.
-func tokens(s *scan.Scanner) int {
-	n, _ := s.Int()
-	return max(n, 0)
 }
 
 // blank reports whether a JSON string with its quotes says nothing but space.

@@ -106,17 +106,22 @@ func (o *observer) delta(s *scan.Scanner, sig *wire.Signal) {
 	for key := range s.Fields() {
 		switch string(key) {
 		case "content", "refusal":
-			if q := s.Quoted(); q != nil && !blank(q) {
+			q := s.Quoted()
+			sig.Size += max(0, len(q)-2)
+			if q != nil && !blank(q) {
 				sig.Content, sig.Text = true, true
 			}
 		case "reasoning_content", "reasoning":
-			if q := s.Quoted(); q != nil && !blank(q) {
+			q := s.Quoted()
+			sig.Size += max(0, len(q)-2)
+			if q != nil && !blank(q) {
 				sig.Content = true
 			}
 		case "tool_calls":
 			for range s.Items() {
 				o.called = true
 				sig.Content, sig.Text = true, true
+				sig.Size += argumentsSize(s)
 			}
 		case "function_call", "audio":
 			if s.Kind() == scan.Object {
@@ -124,6 +129,22 @@ func (o *observer) delta(s *scan.Scanner, sig *wire.Signal) {
 			}
 		}
 	}
+}
+
+// argumentsSize takes a call, or a piece of one, and returns the length of its
+// arguments.
+func argumentsSize(s *scan.Scanner) (n int) {
+	for key := range s.Fields() {
+		if string(key) != "function" && string(key) != "custom" {
+			continue
+		}
+		for key := range s.Fields() {
+			if k := string(key); k == "arguments" || k == "input" {
+				n += max(0, len(s.Quoted())-2)
+			}
+		}
+	}
+	return n
 }
 
 // malformed tells of a frame that is none. What breaks off behind the end of

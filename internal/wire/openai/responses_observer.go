@@ -36,6 +36,10 @@ func (o *responsesObserver) Observe(ev sse.Event) (sig wire.Signal, show bool) {
 	}
 	sig = wire.Signal{Usage: f.answer.usage, Next: o.next, Model: o.model}
 	switch f.kind {
+	case eventText, eventRefusal, eventSummary, eventThought, eventArguments, eventInput:
+		sig.Size = max(0, len(f.delta)-2)
+	}
+	switch f.kind {
 	case eventText, eventRefusal:
 		sig.Text = f.delta != nil && !blank(f.delta)
 		sig.Content = sig.Text

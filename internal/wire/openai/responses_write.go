@@ -90,26 +90,25 @@ func readResponsesUsage(s *scan.Scanner) (u wire.Usage, ok bool) {
 	for key := range s.Fields() {
 		switch string(key) {
 		case "input_tokens":
-			u.Input, _ = s.Int()
+			u.Input = wire.Tokens(s)
 		case "output_tokens":
-			u.Output, _ = s.Int()
+			u.Output = wire.Tokens(s)
 		case "input_tokens_details":
 			for key := range s.Fields() {
 				if string(key) == "cached_tokens" {
-					u.CacheRead, _ = s.Int()
+					u.CacheRead = wire.Tokens(s)
 				}
 			}
 		case "output_tokens_details":
 			for key := range s.Fields() {
 				if string(key) == "reasoning_tokens" {
-					u.Reasoning, _ = s.Int()
+					u.Reasoning = wire.Tokens(s)
 				}
 			}
 		}
 	}
-	u.Input, u.Output = max(u.Input, 0), max(u.Output, 0)
-	u.CacheRead = min(max(u.CacheRead, 0), u.Input)
-	u.Reasoning = min(max(u.Reasoning, 0), u.Output)
+	u.CacheRead = min(u.CacheRead, u.Input)
+	u.Reasoning = min(u.Reasoning, u.Output)
 	u.Input -= u.CacheRead
 	return u, true
 }

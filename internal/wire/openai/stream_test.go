@@ -295,11 +295,12 @@ func TestObserver(t *testing.T) {
 		hidden      bool
 	}{
 		{"a role", roleDelta, false, wire.Signal{}, false},
-		{"blank text", `{"delta":{"content":" \n\t"}}`, false, wire.Signal{}, false},
-		{"text", `{"delta":{"content":" \n\"x"}}`, false, wire.Signal{Content: true, Text: true}, false},
-		{"an escaped letter", `{"delta":{"content":"\u0041"}}`, false, wire.Signal{Content: true, Text: true}, false},
-		{"reasoning", `{"delta":{"reasoning":"x"}}`, false, wire.Signal{Content: true}, false},
+		{"blank text", `{"delta":{"content":" \n\t"}}`, false, wire.Signal{Size: 5}, false},
+		{"text", `{"delta":{"content":" \n\"x"}}`, false, wire.Signal{Content: true, Text: true, Size: 6}, false},
+		{"an escaped letter", `{"delta":{"content":"\u0041"}}`, false, wire.Signal{Content: true, Text: true, Size: 6}, false},
+		{"reasoning", `{"delta":{"reasoning":"x"}}`, false, wire.Signal{Content: true, Size: 1}, false},
 		{"a call", `{"delta":{"tool_calls":[{"index":0}]}}`, false, wire.Signal{Content: true, Text: true}, false},
+		{"arguments", `{"delta":{"tool_calls":[{"index":0,"function":{"name":"x","arguments":"{\"a\""}}]}}`, false, wire.Signal{Content: true, Text: true, Size: 6}, false},
 		{"an end", `{"delta":{},"finish_reason":"length"}`, false, wire.Signal{Done: true, Stop: wire.StopLength}, false},
 		{"the end mark", "[DONE]", false, wire.Signal{Done: true, Last: true}, false},
 		{"usage that was asked for", usageOnly, false, wire.Signal{Usage: &wire.Usage{Input: 6, CacheRead: 4, Output: 5}}, false},

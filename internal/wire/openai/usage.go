@@ -17,30 +17,27 @@ func readUsage(s *scan.Scanner) (u wire.Usage, ok bool) {
 	for key := range s.Fields() {
 		switch string(key) {
 		case "prompt_tokens":
-			u.Input, _ = s.Int()
+			u.Input = wire.Tokens(s)
 		case "completion_tokens":
-			u.Output, _ = s.Int()
+			u.Output = wire.Tokens(s)
 		case "prompt_cache_hit_tokens": // DeepSeek's place for cached_tokens
-			n, _ := s.Int()
-			u.CacheRead = max(u.CacheRead, n)
+			u.CacheRead = max(u.CacheRead, wire.Tokens(s))
 		case "prompt_tokens_details":
 			for key := range s.Fields() {
 				if string(key) == "cached_tokens" {
-					n, _ := s.Int()
-					u.CacheRead = max(u.CacheRead, n)
+					u.CacheRead = max(u.CacheRead, wire.Tokens(s))
 				}
 			}
 		case "completion_tokens_details":
 			for key := range s.Fields() {
 				if string(key) == "reasoning_tokens" {
-					u.Reasoning, _ = s.Int()
+					u.Reasoning = wire.Tokens(s)
 				}
 			}
 		}
 	}
-	u.Input, u.Output = max(u.Input, 0), max(u.Output, 0)
-	u.CacheRead = min(max(u.CacheRead, 0), u.Input)
-	u.Reasoning = min(max(u.Reasoning, 0), u.Output)
+	u.CacheRead = min(u.CacheRead, u.Input)
+	u.Reasoning = min(u.Reasoning, u.Output)
 	u.Input -= u.CacheRead
 	return u, true
 }
