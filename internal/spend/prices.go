@@ -97,12 +97,14 @@ var listings = []listing{
 	{"gpt-4.1-mini", 0.40, 1.60, 0.10, 0},
 	{"gpt-4.1-nano", 0.10, 0.40, 0.025, 0},
 	{"gpt-4o", 2.50, 10, 1.25, 0},
+	{"gpt-4o-2024-05-13", 5, 15, 0, 0},
 	{"gpt-4o-mini", 0.15, 0.60, 0.075, 0},
 	{"gpt-4-turbo", 10, 30, 0, 0},
 	{"gpt-4-1106-preview", 10, 30, 0, 0},
 	{"gpt-4-0125-preview", 10, 30, 0, 0},
 	{"gpt-4", 30, 60, 0, 0},
 	{"gpt-3.5-turbo", 0.50, 1.50, 0, 0},
+	{"gpt-3.5-turbo-1106", 1, 2, 0, 0},
 	{"o1", 15, 60, 7.50, 0},
 	{"o3", 2, 8, 0.50, 0},
 	{"o3-mini", 1.10, 4.40, 0.55, 0},
@@ -110,6 +112,7 @@ var listings = []listing{
 	{"codex-mini", 1.50, 6, 0.375, 0},
 	{"text-embedding-3-small", 0.02, 0, 0, 0},
 	{"text-embedding-3-large", 0.13, 0, 0, 0},
+	{"text-embedding-ada-002", 0.10, 0, 0, 0},
 	// Google
 	{"gemini-3.6-flash", 1.50, 7.50, 0, 0},
 	{"gemini-3.5-flash", 1.50, 9, 0, 0},
@@ -157,21 +160,23 @@ func lookUp(model string) (listing, bool) {
 }
 
 // isVersion reports whether what follows a model's name only says which issue
-// of it is meant.
+// of it is meant: dates, numbers and what vendors call their latest. Any other
+// word is another model, most often a dearer one ("-preview-tts", "-32k").
 func isVersion(rest string) bool {
 	switch {
 	case rest == "", rest[0] == '@':
 		return true
-	case rest[0] != '-' || len(rest) < 2:
+	case rest[0] != '-':
 		return false
 	}
-	if c := rest[1]; '0' <= c && c <= '9' {
-		return true
-	}
-	for _, word := range [...]string{"-latest", "-chat-latest", "-preview", "-exp"} {
-		if after, ok := strings.CutPrefix(rest, word); ok && (after == "" || after[0] == '-') {
-			return true
+	for part := range strings.SplitSeq(rest[1:], "-") {
+		switch part {
+		case "latest", "chat", "preview", "exp":
+			continue
+		}
+		if part == "" || strings.Trim(part, "0123456789") != "" {
+			return false
 		}
 	}
-	return false
+	return true
 }
