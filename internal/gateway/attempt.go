@@ -122,10 +122,7 @@ func (x *exchange) body(a *attempt) (*wire.Body, error) {
 	if own := x.chain.AppendSystem; own != nil {
 		system = *own
 	}
-	model := p.Model
-	if model == "" && x.choice.Ours {
-		model = a.anyModel()
-	}
+	model := a.model(x.choice.Ours)
 	if a.same {
 		return x.codec.Rewrite(x.req.Body, wire.Edits{
 			Model: model, Extra: p.Extra, Drop: p.Drop, AppendSystem: system, MaxTokensKey: p.MaxTokensKey,

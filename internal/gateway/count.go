@@ -42,7 +42,7 @@ func (g *Gateway) CountTokens(ctx context.Context, w http.ResponseWriter, r *Req
 	if len(plan.Candidates) > 0 {
 		l := c.lanes[plan.Candidates[0].Index]
 		n = l.tokens(n)
-		if counted, ok := g.countAt(ctx, l, codec, r); ok {
+		if counted, ok := g.countAt(ctx, l, codec, r, l.model(choice.Ours)); ok {
 			n, from = counted, l.p.ID
 		}
 	}
@@ -78,12 +78,12 @@ func countable(r *Request, head wire.Head) *Refusal {
 	return nil
 }
 
-// countAt asks a provider, or remembers what it said.
-func (g *Gateway) countAt(ctx context.Context, l *lane, codec wire.Codec, r *Request) (int, bool) {
+// countAt asks a provider about a model, or remembers what it said.
+func (g *Gateway) countAt(ctx context.Context, l *lane, codec wire.Codec, r *Request, model string) (int, bool) {
 	if l.p.Wire != drey.WireAnthropic || r.Wire != drey.WireAnthropic {
 		return 0, false
 	}
-	body, err := codec.Rewrite(r.Body, wire.Edits{Model: l.p.Model, StripLines: l.p.StripLines})
+	body, err := codec.Rewrite(r.Body, wire.Edits{Model: model, StripLines: l.p.StripLines})
 	if err != nil {
 		return 0, false
 	}

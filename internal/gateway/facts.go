@@ -36,6 +36,15 @@ func (l *lane) facts() facts {
 	}
 }
 
+// model is what the provider is asked for in place of the caller's model; "" is
+// that itself. ours says that the caller's is a name of drey's own.
+func (l *lane) model(ours bool) string {
+	if l.p.Model == "" && ours {
+		return l.anyModel()
+	}
+	return l.p.Model
+}
+
 // anyModel is a model of the provider's own list, for a request that names
 // none that could mean something to it.
 func (l *lane) anyModel() string {

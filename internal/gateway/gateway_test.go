@@ -476,6 +476,15 @@ func TestCountTokens(t *testing.T) {
 			t.Errorf("%s: %d, estimate %d", name, status, n)
 		}
 	}
+	// A name of drey's own means nothing to the provider.
+	own := newLab(t, nil, scripted{id: "a", wire: drey.WireAnthropic, change: func(p *Provider) { p.Model = "" }})
+	own.Learn(t.Context())
+	if status, _, _ := count(own, strings.Replace(body, "claude-x", "drey/default", 1)); status != 200 {
+		t.Errorf("drey/default: %d", status)
+	}
+	if rs := own.fakes["a"].Requests(); rs[len(rs)-1].Model != "model-of-a" {
+		t.Errorf("the provider is asked to count for %q", rs[len(rs)-1].Model)
+	}
 	for _, bad := range []string{`{"messages":[]}`, `{"model":"x"}`, `{"model":"x","messages":3}`, `[]`} {
 		if status, _, text := count(l, bad); status != 400 {
 			t.Errorf("%s: %d %s", bad, status, text)
