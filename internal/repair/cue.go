@@ -10,7 +10,8 @@ import (
 var cues = [...]string{
 	"for example", "for instance", "e.g.", "an example", "example:", "example call", "example of", "such as",
 	"would look like", "could look like", "might look like", "should look like", "example tool",
-	"sample", "payload", "hypothetical", "placeholder", "in the format", "in this format", "the syntax", "would be called",
+	"sample", "payload", "hypothetical", "placeholder value", "placeholder values", "placeholder arguments", "placeholder call",
+	"in the format", "in this format", "the syntax", "would be called",
 	"don't call", "do not call", "instead of calling", "would have called",
 	"zum beispiel", "z.b.", "z. b.", "beispielsweise", "beispiel:", "sähe so aus", "würde so aussehen",
 	"par exemple", "p. ex.", "ressemblerait à", "por ejemplo", "por exemplo", "ad esempio", "per esempio",
