@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -145,14 +146,20 @@ const (
 
 // mostOutput is how many tokens a provider may make for the request: each of the
 // answers that are asked for at once may be as long as the caller allows. A
-// limit that is none ("-1") is the provider's.
+// limit that is none ("-1"), or that is dropped on the way, is the provider's.
 func (x *exchange) mostOutput(l *lane) int {
 	each := x.maxTokens()
-	if each <= 0 {
+	if each <= 0 || slices.ContainsFunc(l.p.Drop, isLimit) {
 		each = l.facts().maxOutput
 	}
 	return min(each, mostAnswer) * min(max(x.head.Choices, 1), mostChoices)
 }
+
+// isLimit reports whether a field of a request bounds its answer, on any wire.
+func isLimit(field string) bool {
+	return field == "max_tokens" || field == "max_completion_tokens" || field == "max_output_tokens"
+}
+
 // overBudget is what routing asks of the budgets; nil where there are none.
 func (x *exchange) overBudget() func(*route.Member) (time.Time, bool) {
 	if !x.g.cashier.Any() {

@@ -392,6 +392,7 @@ func TestReservations(t *testing.T) {
 		{"several answers", `{"model":"m","n":3,"max_tokens":1000,"messages":[{"role":"user","content":"` + words + `"}]}`, nil, 500 + 30_000},
 		{"several answers, said twice", `{"model":"m","n":1,"max_tokens":1000,"messages":[{"role":"user","content":"` + words + `"}],"n":3}`, nil, 500 + 30_000},
 		{"a limit that is none", `{"model":"m","max_tokens":-1,"messages":[{"role":"user","content":"` + words + `"}]}`, func(p *Provider) { p.MaxOutputTokens = 300 }, 500 + 3000},
+		{"a limit that is dropped", `{"model":"m","max_tokens":10,"messages":[{"role":"user","content":"` + words + `"}]}`, func(p *Provider) { p.MaxOutputTokens, p.Drop = 300, []string{"max_tokens"} }, 500 + 3000},
 		{"a limit beyond all numbers", `{"model":"m","n":2,"max_tokens":9223372036854775807,"messages":[{"role":"user","content":"` + words + `"}]}`, nil, 500 + 2*mostAnswer*10},
 		{"the model of the caller", `{"model":"claude-sonnet-4-5","max_tokens":1000,"messages":[{"role":"user","content":"` + words + `"}]}`, func(p *Provider) { p.Model, p.Cost = "", spend.Given{} }, 500*3 + 15_000},
 		{"a model that nobody knows", `{"model":"m","max_tokens":1000,"messages":[{"role":"user","content":"` + words + `"}]}`, func(p *Provider) { p.Model, p.Cost = "", spend.Given{} }, 0},
