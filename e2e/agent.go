@@ -11,6 +11,9 @@ import (
 	"strings"
 )
 
+// clientKey is what the agents show to drey. Few scenarios ask for it.
+const clientKey = "e2e-client-key"
+
 // agent is a real client.
 type agent struct {
 	name string
@@ -20,8 +23,8 @@ type agent struct {
 	// of the caller's own set-up may reach it, credentials least of all.
 	command func(ctx context.Context, exe, base, user string) (*exec.Cmd, error)
 	// read returns the agent's last words out of its output, or says how it
-	// ended without.
-	read func(out string) (string, error)
+	// ended without. The task takes so many turns.
+	read func(out string, turns int) (string, error)
 }
 
 var claudeCode = agent{
@@ -30,12 +33,12 @@ var claudeCode = agent{
 		cmd := exec.CommandContext(ctx, exe, "-p", prompt, "--dangerously-skip-permissions", "--output-format", "json")
 		cmd.Env = []string{
 			"PATH=" + os.Getenv("PATH"), "HOME=" + user, "IS_SANDBOX=1",
-			"ANTHROPIC_BASE_URL=" + base, "ANTHROPIC_AUTH_TOKEN=any-value", "ANTHROPIC_MODEL=e2e-model",
+			"ANTHROPIC_BASE_URL=" + base, "ANTHROPIC_AUTH_TOKEN=" + clientKey, "ANTHROPIC_MODEL=e2e-model",
 			"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1", "DISABLE_TELEMETRY=1", "DISABLE_ERROR_REPORTING=1", "DISABLE_AUTOUPDATER=1",
 		}
 		return cmd, nil
 	},
-	read: func(out string) (string, error) {
+	read: func(out string, turns int) (string, error) {
 		var result struct {
 			Subtype string `json:"subtype"`
 			IsError bool   `json:"is_error"`
@@ -45,8 +48,8 @@ var claudeCode = agent{
 		if err := json.Unmarshal([]byte(out), &result); err != nil {
 			return "", fmt.Errorf("the agent's output is not its JSON: %w", err)
 		}
-		if result.Subtype != "success" || result.IsError || result.Turns != 2 {
-			return "", fmt.Errorf("the agent ended with %s, is_error %v, %d turns; want success in 2 turns", result.Subtype, result.IsError, result.Turns)
+		if result.Subtype != "success" || result.IsError || result.Turns != turns {
+			return "", fmt.Errorf("the agent ended with %s, is_error %v, %d turns; want success in %d turns", result.Subtype, result.IsError, result.Turns, turns)
 		}
 		return result.Result, nil
 	},
@@ -78,10 +81,10 @@ var codex = agent{
 			return nil, err
 		}
 		cmd := exec.CommandContext(ctx, exe, "exec", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", "--json", prompt)
-		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + user, "CODEX_HOME=" + home, "E2E_KEY=any-value"}
+		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + user, "CODEX_HOME=" + home, "E2E_KEY=" + clientKey}
 		return cmd, nil
 	},
-	read: func(out string) (last string, err error) {
+	read: func(out string, _ int) (last string, err error) {
 		ended := false
 		for line := range strings.Lines(out) {
 			var ev struct {

@@ -68,11 +68,11 @@ func run(ctx context.Context, drey string, agents []agent, keep bool) error {
 			log, err := s.play(ctx, drey, a, filepath.Join(root, a.name+"-"+s.name))
 			took := time.Since(began).Round(10 * time.Millisecond)
 			if err == nil {
-				fmt.Printf("ok    %-7s %-15s %6s  %s\n", a.name, s.name, took, s.tells)
+				fmt.Printf("ok    %-7s %-24s %6s  %s\n", a.name, s.name, took, s.tells)
 				continue
 			}
 			failed++
-			fmt.Printf("FAIL  %-7s %-15s %6s  %s\n", a.name, s.name, took, s.tells)
+			fmt.Printf("FAIL  %-7s %-24s %6s  %s\n", a.name, s.name, took, s.tells)
 			fmt.Println(indent(err.Error()))
 			fmt.Println(indent(log))
 		}

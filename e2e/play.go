@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,7 +43,7 @@ func (s scenario) play(ctx context.Context, drey string, a agent, dir string) (l
 		return "", err
 	}
 
-	d := &daemon{exe: drey, home: home, env: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + user, "DREY_HOME=" + home}}
+	d := &daemon{exe: drey, home: home, env: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + user, "DREY_HOME=" + home, "E2E_KEY=" + clientKey}}
 	said, err := s.work(ctx, d, a, work, user)
 	if err == nil {
 		err = errors.Join(s.checkAgent(a, said, work), s.checkProvider("first", first.Calls(), s.firstSees),
@@ -89,7 +90,7 @@ func (s scenario) work(ctx context.Context, d *daemon, a agent, work, user strin
 // checkAgent holds what the agent said and did against the task.
 func (s scenario) checkAgent(a agent, said, work string) error {
 	var errs []error
-	last, err := a.read(said)
+	last, err := a.read(said, len(s.attempts))
 	// An agent may put words of its own around what the tool printed.
 	if err != nil {
 		errs = append(errs, err)
@@ -123,11 +124,13 @@ func (s scenario) checkRows(home string) error {
 	again, repaired := 0, 0
 	for line := range strings.Lines(readAll(filepath.Join(home, "requests.jsonl"))) {
 		var row struct {
-			Outcome  string `json:"outcome"`
-			Status   int    `json:"status"`
-			Stream   bool   `json:"stream"`
-			Finish   string `json:"finish"`
-			Repaired int    `json:"repaired"`
+			Outcome  string  `json:"outcome"`
+			Status   int     `json:"status"`
+			Stream   bool    `json:"stream"`
+			Finish   string  `json:"finish"`
+			Repaired int     `json:"repaired"`
+			Captured bool    `json:"captured"`
+			CostUSD  float64 `json:"cost_usd"`
 			Attempts []struct {
 				Provider string `json:"provider"`
 				Class    string `json:"class"`
@@ -142,6 +145,9 @@ func (s scenario) checkRows(home string) error {
 		}
 		if row.Outcome != "ok" || row.Status != 200 {
 			return fmt.Errorf("a row of requests.jsonl says outcome %q, status %d; want ok, 200", row.Outcome, row.Status)
+		}
+		if s.recorded && (!row.Captured || row.CostUSD <= 0) {
+			return fmt.Errorf("a row of requests.jsonl says captured %v, cost_usd %v; want a captured request that was paid for", row.Captured, row.CostUSD)
 		}
 		var way []string
 		for _, a := range row.Attempts {
@@ -163,16 +169,34 @@ func (s scenario) checkRows(home string) error {
 }
 
 // checkAudit wants one decision on record for each request that was passed from
-// one provider to another.
+// one provider to another, and of streams that were taken over and of guards
+// what the scenario names.
 func (s scenario) checkAudit(home string) error {
-	got, want := strings.Count(readAll(filepath.Join(home, "audit.jsonl")), `"event":"fallback-occurred"`), 0
+	got, want := map[string]int{}, map[string]int{}
+	maps.Copy(want, s.audited)
 	for _, way := range s.attempts {
-		if strings.Contains(way, " ") {
-			want++
+		if !strings.HasPrefix(way, "first:ok") {
+			want["fallback-occurred"]++
 		}
 	}
-	if got != want {
-		return fmt.Errorf("audit.jsonl holds %d times fallback-occurred, want %d", got, want)
+	for line := range strings.Lines(readAll(filepath.Join(home, "audit.jsonl"))) {
+		var ev struct {
+			Event string `json:"event"`
+			Mode  string `json:"mode"`
+		}
+		if err := json.Unmarshal([]byte(line), &ev); err != nil {
+			return fmt.Errorf("a row of audit.jsonl: %w", err)
+		}
+		switch ev.Event {
+		case "stream-rescued":
+			got[ev.Event+" "+ev.Mode]++
+		case "fallback-occurred", "tool-loop-detected", "tool-count-exceeded", "context-budget-warning", "context-budget-trimmed",
+			"drift-detected", "budget-exceeded":
+			got[ev.Event]++
+		}
+	}
+	if !maps.Equal(got, want) {
+		return fmt.Errorf("audit.jsonl tells of %v, want %v", got, want)
 	}
 	return nil
 }
