@@ -188,7 +188,7 @@ func printReplayFacts(w io.Writer, r api.Replay) {
 		if s.CostUSD == nil {
 			return ""
 		}
-		return "$" + strconv.FormatFloat(*s.CostUSD, 'f', 6, 64)
+		return usd(*s.CostUSD)
 	})
 	row("calls", func(s api.ReplaySide) string {
 		if len(r.Original.Calls)+len(r.Replay.Calls) == 0 {

@@ -162,7 +162,7 @@ func (g *Gateway) apart(ask ReplayAsk) (*Gateway, *aside, error) {
 	out := &aside{}
 	cfg := g.again.cfg
 	cfg.Recorder, cfg.Captures, cfg.InFlight = out, nil, func(drey.Wire, int) {}
-	cfg.Healer = bystander{g.healer, ask.Provider}
+	cfg.Healer, cfg.Cashier = bystander{g.healer, ask.Provider}, g.cashier
 	shadow, err := New(cfg, s)
 	if err != nil {
 		return nil, nil, err

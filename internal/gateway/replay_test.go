@@ -175,6 +175,37 @@ func TestReplayPays(t *testing.T) {
 	}
 }
 
+// TestReplayIsCharged: what a replay takes from a paid provider is held back,
+// charged and told as for anybody else, and a budget that is spent keeps it from
+// leaving.
+func TestReplayIsCharged(t *testing.T) {
+	answer := fake.Text("hello").Reports(fake.Usage{Input: 10, Output: 2})
+	l := newLab(t, captureAll,
+		scripted{id: "free", wire: drey.WireChat, script: hello("hello")},
+		scripted{id: "paid", wire: drey.WireChat, script: fake.Always(answer), change: paid})
+	const cost = 10 + 2*10
+	till := l.withBudget(perDay(1_000_000), desk{})
+	c := l.captureOne(drey.WireChat, prompt(drey.WireChat, true))
+	ask := ReplayAsk{ID: replayID, Provider: "paid", Paid: true}
+	r, err := l.Replay(t.Context(), c, ask)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Replay.CostUSD == nil {
+		t.Fatal("its cost is not told")
+	}
+	if *r.Replay.CostUSD != cost/1e6 || l.last().Cost != cost {
+		t.Errorf("it is told to cost %v, and the row says %s", *r.Replay.CostUSD, l.last().Cost)
+	}
+	if len(till.reserved) != 1 || till.reserved[0].Amount < cost || till.spent() != cost {
+		t.Errorf("held back: %+v, spent: %s", till.reserved, till.spent())
+	}
+	l.withBudget(perDay(1), desk{})
+	if r, err := l.Replay(t.Context(), c, ask); err != nil || r.Replay.Status != http.StatusPaymentRequired {
+		t.Errorf("with a budget that has no room: %+v, %v", r, err)
+	}
+}
+
 // TestReplayGoesTheSameWay: without a name it goes where the request went, by
 // whatever it was sent there.
 func TestReplayGoesTheSameWay(t *testing.T) {
