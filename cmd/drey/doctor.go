@@ -76,7 +76,7 @@ needs_tuning, or unsupported and the configuration does not say so; else 0.`,
 	flags.StringArrayVar(&who.profiles, "profile", nil, "examine the providers of this profile, and nothing else (may be repeated)")
 	flags.BoolVar(&who.paid, "paid", false, "ask providers that cost money too")
 	completeFlag(cmd, "provider", c.completeProviders)
-	completeFlag(cmd, "profile", cobra.NoFileCompletions)
+	completeFlag(cmd, "profile", c.completeProfiles)
 	return cmd
 }
 

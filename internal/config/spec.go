@@ -160,8 +160,9 @@ func buildFields(t reflect.Type) []*field {
 		if tag == ",name" || tag == ",value" {
 			f.name = tag
 		} else {
-			options := strings.Split(tag, ",")
-			f.name = options[0]
+			name, rest, _ := strings.Cut(tag, ",")
+			options := strings.Split(rest, ",")
+			f.name = name
 			f.required = slices.Contains(options, "required")
 			f.keep = slices.Contains(options, "keep")
 		}

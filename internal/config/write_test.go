@@ -55,6 +55,18 @@ func TestMarshalDetected(t *testing.T) {
 	}
 }
 
+// TestMarshalLeavesDefaultsOut, also those of the keys that are called keep as
+// the option of the tags is.
+func TestMarshalLeavesDefaultsOut(t *testing.T) {
+	f := Default()
+	f.Providers = []Provider{NewProvider("a", "http://127.0.0.1:11434/v1", WireOpenAI)}
+	f.Profiles = []Profile{NewProfile("default", "a")}
+	f.Logs.Capture = "all"
+	if out := string(Marshal(f)); !strings.Contains(out, "\nlogs:\n  capture: all\n") {
+		t.Errorf("more than what is set:\n%s", out)
+	}
+}
+
 // TestMarshalAnyText writes text that YAML has its own ideas about.
 func TestMarshalAnyText(t *testing.T) {
 	runes := rapid.OneOf(rapid.SampledFrom([]rune(" \t\n\r\"'\\:#-?*&!|>%@`{}[],~=<.0123456789eExXnultrofyN\x00\x7f\u0085\u00a0\u2028\ufeff\ufffdé😀")), rapid.Rune())

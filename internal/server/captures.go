@@ -94,7 +94,7 @@ func (s *Server) replay(ctx context.Context, in *replayInput) (*answer[api.Repla
 
 // capture reads a capture, or says why there is none.
 func (s *Server) capture(ctx context.Context, id string) (*api.Capture, error) {
-	c, err := s.cfg.Captures.Capture(ctx, drey.RequestID(id))
+	c, err := ended(ctx, s.cfg.Rows, s.cfg.Captures.Capture, id)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, s.noCapture(ctx, id)
 	}
@@ -110,7 +110,7 @@ func (s *Server) capture(ctx context.Context, id string) (*api.Capture, error) {
 
 // noCapture is the refusal of an id of which nothing was captured.
 func (s *Server) noCapture(ctx context.Context, id string) error {
-	row, err := s.cfg.Rows.Request(ctx, drey.RequestID(id))
+	row, err := s.row(ctx, id)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return noRequest(id)

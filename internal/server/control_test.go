@@ -167,6 +167,22 @@ func TestControlValidation(t *testing.T) {
 	}
 }
 
+// A request that has just ended is found by its id, although rows are written
+// later.
+func TestARequestThatHasJustEnded(t *testing.T) {
+	for _, path := range []string{"/api/v1/requests/req_new", "/api/v1/why/request/req_new"} {
+		l := newLab(t, nil, nil)
+		l.rows.queued = []store.RequestRow{{ID: "req_new", Row: []byte(`{"id":"req_new","ts":"2026-11-22T10:00:00.000000+00:00","status":200,"outcome":"ok"}`)}}
+		if r := l.ask("GET", path, ""); r.StatusCode != 200 {
+			t.Errorf("%s: %d %s", path, r.StatusCode, r.body)
+		}
+		r := l.ask("GET", path[:len(path)-1]+"x", "")
+		if hint := gjson.Get(r.body, "error.hint").Str; r.StatusCode != 404 || !strings.Contains(hint, "`drey requests`") {
+			t.Errorf("another one: %d %s", r.StatusCode, r.body)
+		}
+	}
+}
+
 func TestRequestsInPages(t *testing.T) {
 	l := newLab(t, nil, nil)
 	at := time.Now()

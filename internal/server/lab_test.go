@@ -104,8 +104,14 @@ func (j *journal) prune(seq drey.Seq) {
 	j.events = slices.DeleteFunc(j.events, func(ev drey.Event) bool { return ev.Seq <= seq })
 }
 
-// rows are request rows in memory, newest first.
-type rows struct{ list []store.RequestRow }
+// rows are request rows in memory, newest first; those that are queued are there
+// from the next Flush on.
+type rows struct{ list, queued []store.RequestRow }
+
+func (r *rows) Flush(context.Context) error {
+	r.list, r.queued = append(r.queued, r.list...), nil
+	return nil
+}
 
 func (r *rows) Requests(_ context.Context, q store.RequestQuery) (store.RequestPage, error) {
 	var p store.RequestPage

@@ -124,7 +124,7 @@ type requestInput struct {
 }
 
 func (s *Server) getRequest(ctx context.Context, in *requestInput) (*answer[json.RawMessage], error) {
-	row, err := s.cfg.Rows.Request(ctx, drey.RequestID(in.ID))
+	row, err := s.row(ctx, in.ID)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return nil, noRequest(in.ID)
@@ -134,11 +134,30 @@ func (s *Server) getRequest(ctx context.Context, in *requestInput) (*answer[json
 	return &answer[json.RawMessage]{row.Row}, nil
 }
 
+// row reads one request's row.
+func (s *Server) row(ctx context.Context, id string) (store.RequestRow, error) {
+	return ended(ctx, s.cfg.Rows, s.cfg.Rows.Request, id)
+}
+
+// ended finds what is kept of a request. It is written a moment after the
+// request has ended, and who asks by an id has often just got the answer: what
+// is not there is looked for once more when all that waits has been written.
+func ended[T any](ctx context.Context, rows Rows, find func(context.Context, drey.RequestID) (T, error), id string) (T, error) {
+	found, err := find(ctx, drey.RequestID(id))
+	if !errors.Is(err, store.ErrNotFound) {
+		return found, err
+	}
+	if err := rows.Flush(ctx); err != nil {
+		return found, err
+	}
+	return find(ctx, drey.RequestID(id))
+}
+
 // noRequest is the refusal of an id that no ended request has.
 func noRequest(id string) error {
 	return &statusError{http.StatusNotFound, api.Error{
 		Code: api.CodeNotFound, Message: "there is no request " + clip(id),
-		Hint: "a request is there once it has ended; GET " + api.Prefix + "/requests lists them",
+		Hint: "a request is there once it has ended; `drey requests` lists them",
 	}}
 }
 

@@ -33,6 +33,8 @@ type Journal interface {
 type Rows interface {
 	Requests(ctx context.Context, q store.RequestQuery) (store.RequestPage, error)
 	Request(ctx context.Context, id drey.RequestID) (store.RequestRow, error)
+	// Flush writes the rows that wait for it.
+	Flush(ctx context.Context) error
 }
 
 // Bus is the way of events: refused keys go out on it, live readers listen to

@@ -33,7 +33,7 @@ func (s *Server) whyRoutes(a huma.API) {
 }
 
 func (s *Server) whyRequest(ctx context.Context, in *requestInput) (*answer[api.Why], error) {
-	row, err := s.cfg.Rows.Request(ctx, drey.RequestID(in.ID))
+	row, err := s.row(ctx, in.ID)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return nil, noRequest(in.ID)
