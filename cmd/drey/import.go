@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -47,7 +48,10 @@ if something was, 2 if the file cannot be read as such.`,
 				return nil, cobra.ShellCompDirectiveNoFileComp
 			}
 		},
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !slices.Contains(migrate.Sources(), args[0]) {
+				return usage(cmd, fmt.Errorf("%q is no gateway that drey can import from; known are %s", args[0], strings.Join(migrate.Sources(), " and ")))
+			}
 			data, err := c.source(args[1])
 			var r *migrate.Result
 			if err == nil {

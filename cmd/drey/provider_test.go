@@ -89,7 +89,7 @@ func TestProviderCommands(t *testing.T) {
 		{"provider exclude local --for 2h --reason new_driver", 2, "", ""}, // the daemon knows the reason with a space
 		{"provider exclude local", 0, "local was taken out already (EXCLUDED by the operator)", ""},
 		{"provider exclude local --for 2", 2, "", "no unit"},
-		{"provider exclude", 2, "", "accepts 1 arg"},
+		{"provider exclude", 2, "", "NAME is missing"},
 		{"provider restore local", 0, "local is back (HEALTHY, at most 1 at once)", ""},
 		{"provider restore nobody", 2, "", "there is none"},
 		{"provider restart local", 1, "", "a restart of local runs already"},
@@ -105,7 +105,7 @@ func TestProviderCommands(t *testing.T) {
 		{"why provider nobody", 2, "", "there is none"},
 		{"why req_1", 0, "local answered.", ""},
 		{"why req_2", 1, "", "there is none"},
-		{"why", 2, "", "accepts 1 arg"},
+		{"why", 2, "", "REQUEST-ID is missing"},
 		{"__complete provider restore ", 0, "cloud\tHEALTHY|local\tEXCLUDED|:4", ""},
 		{"__complete why provider ", 0, "local\tEXCLUDED|:4", ""},
 		{"__complete provider restore local ", 0, ":4", ""},

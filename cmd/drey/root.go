@@ -130,14 +130,31 @@ var (
 	atMostOneArg = usageArgs(cobra.MaximumNArgs(1))
 )
 
-// usageArgs makes wrong arguments errors of usage.
+// usageArgs makes wrong arguments errors of usage. Those that are missing are
+// told by their names.
 func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return usage(cmd, err, args...)
+		err := check(cmd, args)
+		if err == nil {
+			return nil
 		}
-		return nil
+		if missing := missingArgs(cmd, len(args)); len(missing) > 0 {
+			err = fmt.Errorf("%s is missing", strings.Join(missing, " "))
+		}
+		return usage(cmd, err, args...)
 	}
+}
+
+// missingArgs returns the names of the arguments that a command needs beyond the
+// n that it got.
+func missingArgs(cmd *cobra.Command, n int) []string {
+	var names []string
+	for _, word := range strings.Fields(cmd.Use)[1:] {
+		if !strings.HasPrefix(word, "[") {
+			names = append(names, strings.TrimSuffix(word, "..."))
+		}
+	}
+	return names[min(n, len(names)):]
 }
 
 // usage is an error about how the command was called. The hint is the command

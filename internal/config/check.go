@@ -15,6 +15,7 @@ type checker struct {
 	*decoder
 	f        *File
 	source   []byte
+	demo     func(url string) error // nil = demo: URLs are not looked at
 	warnings []Warning
 }
 
@@ -154,6 +155,11 @@ func (c *checker) url(p *Provider, path string) {
 	}
 	p.URL = base
 	u, _ := parseURL(base)
+	if u.Scheme == "demo" && c.demo != nil {
+		if err := c.demo(base); err != nil {
+			c.faulty(path+".url", err.Error(), "")
+		}
+	}
 	if u.Scheme == "http" && !isNear(u.Hostname()) && !p.Key.Secret.IsZero() {
 		c.warn(path+".url", "the credential goes over the network in clear text", "use https")
 	}

@@ -247,7 +247,11 @@ func setScalar(f *field, s *spec, v reflect.Value, n *node) *problem {
 		}
 		v.Field(0).SetBool(true)
 	case kindString:
-		if !n.isText() {
+		switch {
+		case n.isText():
+		case len(f.enum) > 0: // quotes would not make a word of it
+			return wrongType(n, strings.Join(f.enum, ", "), "write one of these words")
+		default:
 			return wrongType(n, "text", "put it in quotes")
 		}
 		if p := checkString(f, n.text); p != nil {

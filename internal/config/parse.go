@@ -14,6 +14,9 @@ type Options struct {
 	// Home is the user's home directory, for paths that begin with ~/; "" =
 	// they stay as they are.
 	Home string
+	// Demo says what is wrong with a URL that begins with demo:, and what to do
+	// instead; nil = nobody plays such providers, and any URL of them is taken.
+	Demo func(url string) error
 }
 
 // Parse reads a configuration. name is what errors call the file. It returns
@@ -31,7 +34,7 @@ func Parse(name string, data []byte, opt Options) (*File, []Warning, error) {
 	for path := range d.at {
 		f.origins[path] = FromFile
 	}
-	c := &checker{decoder: d, f: f, source: data}
+	c := &checker{decoder: d, f: f, source: data, demo: opt.Demo}
 	errs := f.overlay(opt.Env)
 	c.check()
 	if len(errs)+len(d.errs) > 0 {

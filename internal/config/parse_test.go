@@ -169,6 +169,24 @@ func TestDefaults(t *testing.T) {
 	golden(t, "defaults.golden.txt", []byte(b.String()))
 }
 
+// Who plays demo: providers says which there are, at the place of the URL.
+func TestDemoURLs(t *testing.T) {
+	demo := func(url string) error {
+		if url == "demo:echo" {
+			return nil
+		}
+		return fmt.Errorf("%q is no demo provider; there is demo:echo", url)
+	}
+	const file = "providers:\n  a: {url: \"demo:echo\"}\n  b: {url: \"demo:ecko\"}\nprofiles:\n  default: {chain: [a, b]}\n"
+	if _, _, err := Parse("drey.yaml", []byte(file), Options{}); err != nil {
+		t.Error(err)
+	}
+	_, _, err := Parse("drey.yaml", []byte(file), Options{Demo: demo})
+	if want := `drey.yaml:3:12: providers.b.url: "demo:ecko" is no demo provider; there is demo:echo`; err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
 // TestFaults reads each file of testdata/faults.txtar and compares what Parse
 // says of it with the file of the same name that follows.
 func TestFaults(t *testing.T) {

@@ -53,7 +53,6 @@ type loader struct {
 	env      func(string) (string, bool)
 	userHome string
 	find     func(ctx context.Context) []discover.Found
-	demo     func(url string) (http.RoundTripper, error)
 
 	redact func(string) string // given to what talks to providers; nil where nothing will
 	pinned *config.File        // the first file: what of it only a restart changes; nil before there is one
@@ -61,7 +60,7 @@ type loader struct {
 }
 
 func newLoader(o Options, home statedir.Home) *loader {
-	l := &loader{opts: o, home: home, env: o.Env, find: o.Look, demo: o.Demo}
+	l := &loader{opts: o, home: home, env: o.Env, find: o.Look}
 	if l.env == nil {
 		l.env = os.LookupEnv
 	}
@@ -96,11 +95,28 @@ func (l *loader) named() bool {
 // it before it counts; whatever is wrong with it is told when it does.
 func (l *loader) lockWait() time.Duration {
 	if data, err := os.ReadFile(l.path()); err == nil {
-		if f, _, err := config.Parse(l.path(), data, config.Options{Env: l.env, Home: l.userHome}); err == nil {
+		if f, _, err := config.Parse(l.path(), data, l.options()); err == nil {
 			return f.Lifecycle.LockWait.D()
 		}
 	}
 	return config.Default().Lifecycle.LockWait.D()
+}
+
+// options are how files are read here.
+func (l *loader) options() config.Options {
+	return config.Options{Env: l.env, Home: l.userHome, Demo: func(url string) error {
+		_, err := l.playDemo(url, false)
+		return err
+	}}
+}
+
+// playDemo returns who plays a provider whose URL begins with demo:. To a
+// newcomer it tells that no model was found.
+func (l *loader) playDemo(url string, newcomer bool) (http.RoundTripper, error) {
+	if l.opts.Demo != nil {
+		return l.opts.Demo(url)
+	}
+	return fake.Demo(url, fake.DemoOptions{Newcomer: newcomer})
 }
 
 // load builds a whole generation and checks it, without touching anything.
@@ -111,7 +127,7 @@ func (l *loader) load(ctx context.Context) (*generation, error) {
 	case err == nil:
 		var warnings []config.Warning
 		gen.sum = sha256.Sum256(data)
-		gen.file, warnings, err = config.Parse(gen.source, data, config.Options{Env: l.env, Home: l.userHome})
+		gen.file, warnings, err = config.Parse(gen.source, data, l.options())
 		if err != nil {
 			return nil, configError(err)
 		}
@@ -125,7 +141,7 @@ func (l *loader) load(ctx context.Context) (*generation, error) {
 		}
 	default:
 		return nil, &drey.Error{Class: drey.Caller, Code: "config", Op: "read configuration", Err: err,
-			Hint: "the file was named by --config or DREY_CONFIG, so it must be there and readable"}
+			Hint: "a file that is named (as an argument, by --config or by DREY_CONFIG) must be there and readable"}
 	}
 	l.pin(gen)
 	return gen, l.compile(gen)
@@ -165,12 +181,8 @@ func (l *loader) pin(gen *generation) {
 
 // compile derives what the gateway and the doors are built from.
 func (l *loader) compile(gen *generation) error {
-	c := &compiler{secrets: secrets{env: l.env, userHome: l.userHome}, version: l.opts.Version, redact: l.redact, demo: l.demo}
-	if c.demo == nil {
-		c.demo = func(url string) (http.RoundTripper, error) {
-			return fake.Demo(url, fake.DemoOptions{Newcomer: gen.demo})
-		}
-	}
+	c := &compiler{secrets: secrets{env: l.env, userHome: l.userHome}, version: l.opts.Version, redact: l.redact}
+	c.demo = func(url string) (http.RoundTripper, error) { return l.playDemo(url, gen.demo) }
 	var err error
 	if gen.settings, err = c.settings(gen.file); err != nil {
 		return configError(err)

@@ -17,7 +17,7 @@ import (
 // the pool of them, and its fallbacks the places behind.
 func (m *importer) liteLLM(root *object) error {
 	if !root.has("model_list") {
-		return errors.New("this is no configuration of litellm: it has a model_list")
+		return errors.New("this is no configuration of litellm, which has a model_list")
 	}
 	l := &liteLLM{importer: m, root: root, providers: newNames(), profiles: newNames("auto"), groups: map[string]*group{}}
 	m.out.set("default_profile", "default") // its place in the file; settled below
