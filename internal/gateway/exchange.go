@@ -76,7 +76,7 @@ func (x *exchange) run(ctx context.Context) {
 		At: x.now, Tokens: x.head.Tokens, Needs: route.Needs(x.head.Needs), CallerKey: x.req.Key.Secret != "",
 		OverBudget: x.overBudget(),
 	})
-	x.preferRoom(&plan)
+	x.preferRoom(&plan, live)
 	x.resolved(plan, live)
 	x.panic, x.queued = plan.Panic, plan.Queued
 	x.g.profiles.requested(x.chain.ID, x.now)

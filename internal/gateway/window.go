@@ -33,8 +33,10 @@ func (x *exchange) fit(l *lane, window int) guard.Fit {
 }
 
 // preferRoom puts providers whose window the request fills behind those with
-// room, where the profile says so (context_budget: route).
-func (x *exchange) preferRoom(p *route.Plan) {
+// room, where the profile says so (context_budget: route). live is the table
+// that the plan was made with: what it says of this request alone, such as whose
+// answers have become worse, moves providers too.
+func (x *exchange) preferRoom(p *route.Plan, live []route.Live) {
 	b := &x.chain.Guards.Context
 	if x.embeds || b.Action != guard.BudgetRoute || len(p.Candidates) < 2 {
 		return
@@ -43,7 +45,6 @@ func (x *exchange) preferRoom(p *route.Plan) {
 	for _, c := range p.Candidates {
 		fits[c.Index] = x.fit(x.chain.lanes[c.Index], c.Context)
 	}
-	live := x.gen.live(x.g.healer, x.chain.ID, nil)
 	x.tight.back = p.PreferRoom(&x.chain.Chain, live, route.Needs(x.head.Needs), func(equals []route.Candidate) []int {
 		of := make([]guard.Fit, len(equals))
 		for i, c := range equals {

@@ -249,3 +249,27 @@ func TestRoomDoesNotMakeUpForAbilities(t *testing.T) {
 		t.Errorf("%d %v", a.status, a.header)
 	}
 }
+
+// Nor does it make up for answers that have become worse: what drift has put
+// last stays there, whatever its window.
+func TestRoomDoesNotMakeUpForDrift(t *testing.T) {
+	l := newLab(t, func(s *Settings) {
+		drifts(demoting)(s)
+		s.Profiles[0].Guards.Context = guard.Budget{Action: guard.BudgetRoute, Warn: 0.80, Trim: 0.90, Target: 0.75, KeepLast: 4}
+	},
+		scripted{id: "large", wire: drey.WireChat, script: emptyAfter(8), change: window(9000)},
+		scripted{id: "small", wire: drey.WireChat, script: varied, change: window(2400)})
+	for i := 0; len(l.drift()) == 0; i++ {
+		if l.ask(t.Context(), drey.WireChat, prompt(drey.WireChat, false)); i > 20 {
+			t.Fatal("twelve empty answers, and nobody noticed")
+		}
+	}
+	a := l.ask(t.Context(), drey.WireChat, talk(drey.WireChat, false))
+	for key, want := range map[string]string{
+		"X-Drey-Provider": "small", "X-Drey-Context-Budget": "warning", "X-Drey-Fallback-From": "large", "X-Drey-Fallback-Reason": "drift",
+	} {
+		if got := a.header.Get(key); got != want {
+			t.Errorf("%s: %q, want %q", key, got, want)
+		}
+	}
+}
