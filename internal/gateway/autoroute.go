@@ -56,7 +56,7 @@ func (g *Gateway) autoRouted(gen *generation, rec *Record, r *Request) {
 			continue
 		}
 		g.recorder.Emit(drey.Event{
-			At: r.At, Name: "auto-router-error", Level: drey.Warn, RequestID: r.ID,
+			At: r.At, Name: "auto-router-error", Level: drey.Warn, Machine: "auto-router", ID: f.ID, RequestID: r.ID,
 			Fields: []drey.Field{drey.F("rule_id", f.ID), drey.F("error", g.redact(f.Err.Error())),
 				drey.F("hint", "the rule counts as false for such requests; its condition must hold for them too")},
 		})

@@ -126,7 +126,7 @@ func TestAutoRouterTellsAFailureOnce(t *testing.T) {
 	for _, ev := range l.events {
 		if ev.Name == "auto-router-error" {
 			told++
-			if fieldOf(ev, "rule_id").Str != "broken" || !strings.Contains(fieldOf(ev, "error").Str, "index out of range") {
+			if ev.Machine != "auto-router" || ev.ID != "broken" || fieldOf(ev, "rule_id").Str != "broken" || !strings.Contains(fieldOf(ev, "error").Str, "index out of range") {
 				t.Errorf("told %v", ev)
 			}
 		}

@@ -102,10 +102,12 @@ type Retention struct {
 	// clock was wrong, and holds none of its older neighbours back. The zero
 	// time believes every row.
 	Now time.Time
-	// Logs names the machines whose events nobody loads as a state. They have
-	// no snapshots, and their rows go by age alone; the version of one of them
-	// begins again when its last row is gone. Of a machine without snapshots
-	// that is not named here, all rows are kept for its Load.
+	// Logs names the machines whose events nobody replays: if they have a state
+	// it is their snapshot, and the events tell how it came about. Rows of one
+	// without a snapshot go by age alone, and its version begins again when the
+	// last is gone; what came after a snapshot stays until the next one or its
+	// deletion. Of a machine that is not named here and has no snapshot, all
+	// rows are kept for its Load.
 	Logs []string
 	// Captures is how many bytes captures may hold together; 0 is no bound.
 	Captures int64

@@ -79,7 +79,7 @@ type Config struct {
 	Store    Store
 	Home     statedir.Home
 	Settings func() Settings  // asked at each run, so that a reload counts
-	Logs     []string         // machines without a state to load: store.Retention.Logs
+	Logs     []string         // machines whose events nobody replays: store.Retention.Logs
 	Now      func() time.Time // nil = time.Now
 }
 

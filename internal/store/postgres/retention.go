@@ -115,7 +115,8 @@ func (c *cut) look(ctx context.Context, conn *pgx.Conn, floor int64) error {
 	}
 	c.left = map[key]bool{}
 	rows, err := conn.Query(ctx, `
-		SELECT j.seq, j.at, j.machine, j.id, j.version > 0 AND j.seq > greatest(COALESCE(m.born, 0), COALESCE(m.at, 0))
+		SELECT j.seq, j.at, j.machine, j.id, j.version > 0 AND j.seq > greatest(COALESCE(m.born, 0), COALESCE(m.at, 0)),
+			m.snapshot IS NOT NULL
 		FROM journal j LEFT JOIN machines m ON m.machine = j.machine AND m.id = j.id
 		WHERE j.seq > $1 ORDER BY j.seq LIMIT $2`, c.last, pruneRows)
 	if err != nil {
@@ -123,9 +124,9 @@ func (c *cut) look(ctx context.Context, conn *pgx.Conn, floor int64) error {
 	}
 	var seq, at int64
 	var k key
-	var tail bool
+	var tail, snapshot bool
 	looked := 0
-	_, err = pgx.ForEachRow(rows, []any{&seq, &at, &k.machine, &k.id, &tail}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&seq, &at, &k.machine, &k.id, &tail, &snapshot}, func() error {
 		looked++
 		if seq > floor && at >= before && (now == 0 || at <= now) {
 			c.done = true
@@ -134,7 +135,7 @@ func (c *cut) look(ctx context.Context, conn *pgx.Conn, floor int64) error {
 			return nil
 		}
 		c.last = seq
-		if tail && !slices.Contains(c.retention.Logs, k.machine) {
+		if tail && (snapshot || !slices.Contains(c.retention.Logs, k.machine)) {
 			c.kept++
 			return nil
 		}

@@ -125,7 +125,7 @@ func (c *cut) look(floor int64) (remove, subjects []int64, err error) {
 	rows := 0
 	seen := map[int64]bool{}
 	err = c.conn.each(context.Background(), `
-		SELECT j.seq, j.at, j.subject, m.name, j.version > 0 AND j.seq > max(s.born, coalesce(n.at, 0))
+		SELECT j.seq, j.at, j.subject, m.name, j.version > 0 AND j.seq > max(s.born, coalesce(n.at, 0)), n.at IS NOT NULL
 		FROM journal j NOT INDEXED
 		CROSS JOIN subjects s ON s.no = j.subject CROSS JOIN machines m ON m.no = j.machine
 		LEFT JOIN snapshots n ON n.subject = j.subject
@@ -139,7 +139,8 @@ func (c *cut) look(floor int64) (remove, subjects []int64, err error) {
 			return nil
 		}
 		c.last = drey.Seq(seq)
-		if tail := v[4].(int64) != 0; tail && !slices.Contains(c.retention.Logs, v[3].(string)) {
+		tail, snapshot := v[4].(int64) != 0, v[5].(int64) != 0
+		if tail && (snapshot || !slices.Contains(c.retention.Logs, v[3].(string))) {
 			c.kept++
 			return nil
 		}

@@ -57,6 +57,7 @@ func Run(t *testing.T, open Opener) {
 		{"captures keep within their bound", s.captureBound},
 		{"retention of captures", s.captureRetention},
 		{"retention of the journal", s.retention},
+		{"retention of logs", s.logRetention},
 		{"retention of request rows", s.requestRetention},
 		{"a wrong clock", s.wrongClock},
 		{"rollup", s.rollup},

@@ -148,6 +148,42 @@ func (s suite) retention(t *testing.T) {
 	sound(t, st)
 }
 
+// logRetention: the rows of a machine whose events nobody replays go by age. What
+// came after a snapshot of one stays until there is another, or none.
+func (s suite) logRetention(t *testing.T) {
+	st := s.fresh(t)
+	add := func(id string, n int, more store.Append) {
+		more.Machine, more.ID, more.Expect, more.Events = "log", id, store.AnyVersion, []drey.Event{event("log", id, n)}
+		mustAppend(t, st, more)
+	}
+	add("stateless", 1, store.Append{})
+	add("stateful", 2, store.Append{Snapshot: raw(`1`)})
+	add("stateful", 3, store.Append{})
+	add("stateless", 4, store.Append{})
+	add("ended", 5, store.Append{Snapshot: raw(`1`)})
+	add("ended", 6, store.Append{Delete: true})
+	add("ended", 7, store.Append{})
+	add("stateless", 20, store.Append{})
+	r := store.Retention{Before: at(10), Logs: []string{"log"}}
+	for i, want := range []store.Pruned{{Events: 6, Kept: 1, Oldest: 8}, {Kept: 1, Oldest: 8}} {
+		if got := prune(t, st, r); got != want {
+			t.Errorf("%d: %+v, want %+v", i, got, want)
+		}
+		sound(t, st)
+	}
+	state, err := st.Load(t.Context(), "log", "stateful")
+	if err != nil || string(state.Snapshot) != "1" || len(state.Tail) != 1 || state.Version != 2 {
+		t.Errorf("%+v, %v", state, err)
+	}
+	add("stateful", 8, store.Append{Delete: true})
+	add("stateful", 21, store.Append{})
+	add("stateless", 21, store.Append{Snapshot: raw(`3`)})
+	if got, want := prune(t, st, r), (store.Pruned{Events: 1, Oldest: 8}); got != want {
+		t.Errorf("nothing is left to keep: %+v, want %+v", got, want)
+	}
+	sound(t, st)
+}
+
 // wrongClock: one row from the future does not keep the journal for ever.
 func (s suite) wrongClock(t *testing.T) {
 	st := s.fresh(t)
