@@ -25,6 +25,7 @@ func (d *Daemon) Reload(ctx context.Context) (api.Reload, error) {
 		d.know(gen)
 		err = d.gateway.Reload(gen.settings)
 	}
+	d.metrics.Reloaded(err == nil)
 	if err != nil {
 		fields := ConfigFields(err)
 		texts := make([]string, len(fields))

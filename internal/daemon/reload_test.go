@@ -128,6 +128,11 @@ func TestABadFileChangesNothing(t *testing.T) {
 	at = h.head()
 	writeConfig(t, h.home.Root(), yamlOf("openai", p.URL())+"default_profile: default\n")
 	h.event("config-loaded", at)
+	for outcome, want := range map[string]float64{"rejected": 2, "ok": 1} {
+		if got := h.metric(`drey_config_reloads_total{outcome="` + outcome + `"}`); got != want {
+			t.Errorf("%v reloads are told to be %s, want %v", got, outcome, want)
+		}
+	}
 }
 
 func TestSIGHUPReloads(t *testing.T) {

@@ -37,6 +37,8 @@ func newTotal(name, help string, labels ...string) total {
 	return total{prometheus.NewDesc(name, help, labels, nil), len(labels)}
 }
 
+const nameReloads = "drey_config_reloads_total"
+
 // totals are the counters by name.
 var totals = map[string]total{
 	"drey_requests_total":    newTotal("drey_requests_total", "Requests that have ended (not attempts).", "wire", "profile", "status", "outcome"),
@@ -51,6 +53,7 @@ var totals = map[string]total{
 	"drey_streams_cut_total": newTotal("drey_streams_cut_total", "Streams that broke after their first content.", "provider"),
 	"drey_repairs_total":     newTotal("drey_repairs_total", "Tool calls that were printed as text and made calls, by how they were printed.", "provider", "shape"),
 	"drey_filters_total":     newTotal("drey_filters_total", "Answers that an output filter changed.", "filter"),
+	nameReloads:              newTotal(nameReloads, "Times that the configuration was read again, by what came of it: ok or rejected.", "outcome"),
 	"drey_rescues_total":     newTotal("drey_rescues_total", "Streams that broke in a profile that rescues, by how that ended.", "mode", "outcome"),
 }
 
@@ -102,6 +105,17 @@ func (m *Metrics) add(n float64, name string, labels ...string) {
 	series := strings.Join(append([]string{name}, labels...), sep)
 	m.sums[series] += n
 	m.delta[series] += n
+}
+
+// Reloaded counts that the configuration was read again, and whether it was good.
+func (m *Metrics) Reloaded(good bool) {
+	outcome := "rejected"
+	if good {
+		outcome = "ok"
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.add(1, nameReloads, outcome)
 }
 
 // Requests returns how many requests have ended, and with which outcomes, over
