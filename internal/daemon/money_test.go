@@ -164,6 +164,28 @@ func moneyOn(t *testing.T, storeLine string, change func(*Options)) {
 	if a := h.buy(); a.status != http.StatusPaymentRequired {
 		t.Errorf("no money: %d %s", a.status, a.body)
 	}
+	h.broke(`{"provider":"cloud","reason":"budget"}`)
+	writeConfig(t, home, paidConfig(cloud.URL(), storeLine, "budget: {usd_month: 0.001}")) // more is spent
+	if _, err := h.control().Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.broke(fmt.Sprintf(`{"provider":"cloud","reason":"budget","until":%q}`, h.budget("global", "month").ResetsAt))
+}
+
+// broke fails the test unless the house says at all its doors that it has no
+// money left, for the reason.
+func (h *house) broke(reason string) {
+	h.t.Helper()
+	if a := h.do(http.MethodGet, "/readyz", ""); a.status != http.StatusServiceUnavailable || a.body != `{"status":"not ready","reasons":[`+reason+`]}` {
+		h.t.Errorf("/readyz: %d %s", a.status, a.body)
+	}
+	if v := h.metric(`drey_profile_ready{profile="default"}`); v != 0 {
+		h.t.Errorf("the metric says that the profile is ready: %v", v)
+	}
+	st, err := h.control().Status(h.t.Context())
+	if err != nil || st.Profiles[0].Ready {
+		h.t.Errorf("the status says that the profile is ready: %+v, %v", st, err)
+	}
 }
 
 // A request's row says what it cost, and drey why tells it.

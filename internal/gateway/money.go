@@ -31,6 +31,8 @@ type Cashier interface {
 	Reserve(ctx context.Context, r spend.Reserve) (spend.Ticket, error)
 	// Settle charges an attempt that has ended, once.
 	Settle(s spend.Settle)
+	// View returns what the budgets are at.
+	View(at time.Time) spend.View
 }
 
 // unlimited is the Cashier where there is none: nothing is held back, and
@@ -41,6 +43,7 @@ func (unlimited) Any() bool                          { return false }
 func (unlimited) InForce(spend.Payer) bool           { return false }
 func (unlimited) Check(spend.Reserve) *spend.Refusal { return nil }
 func (unlimited) Settle(spend.Settle)                {}
+func (unlimited) View(time.Time) spend.View          { return spend.View{} }
 
 func (unlimited) Reserve(context.Context, spend.Reserve) (spend.Ticket, error) {
 	return spend.Ticket{}, nil
@@ -176,6 +179,23 @@ func (x *exchange) overBudget() func(*route.Member) (time.Time, bool) {
 		}
 		x.money.refused = append(x.money.refused, overspent{m.ID, refusal})
 		return refusal.Until, true
+	}
+}
+
+// broke is what routing asks of the budgets where there is no request: whether
+// one of the provider, of a profile or of everybody is spent to its end. What a
+// key may spend is between it and its requests.
+func (g *Gateway) broke(gen *generation, profile drey.ProfileID, at time.Time) func(*route.Member) (time.Time, bool) {
+	if !g.cashier.Any() {
+		return nil
+	}
+	view := g.cashier.View(at)
+	return func(m *route.Member) (until time.Time, over bool) {
+		l := gen.lanes[m.Slot]
+		if m.Price != drey.Paid || l.p.Model != "" && l.prices == (spend.Prices{}) {
+			return time.Time{}, false // it goes on no bill, or nobody knows its price
+		}
+		return view.Exhausted(spend.Payer{Provider: m.ID, Profile: profile})
 	}
 }
 

@@ -27,6 +27,7 @@ type ProfileView struct {
 	ID    drey.ProfileID
 	Chain [][]drey.ProviderID
 	Ready bool
+	Out   []Skipped // why no request of the profile goes to these of its providers
 }
 
 // Providers returns a view of every provider, in file order.
@@ -34,6 +35,7 @@ func (g *Gateway) Providers() []ProviderView {
 	gen := g.gen.Load()
 	now := time.Now()
 	live := gen.live(g.healer, "", nil)
+	broke := g.broke(gen, "", now)
 	out := make([]ProviderView, 0, len(gen.lanes))
 	for slot, l := range gen.lanes {
 		one := &chain{Chain: route.Chain{AllowPaid: gen.AllowPaid}}
@@ -42,7 +44,7 @@ func (g *Gateway) Providers() []ProviderView {
 			ID: l.p.ID, Wire: l.p.Wire, Price: l.p.Price, URL: l.p.URL, Model: l.p.Model,
 			Context: l.facts().context, InFlight: live[slot].InFlight,
 		}
-		plan := route.Resolve(&one.Chain, live, route.Ask{At: now, CallerKey: true})
+		plan := route.Resolve(&one.Chain, live, route.Ask{At: now, CallerKey: true, OverBudget: broke})
 		for _, s := range plan.Skipped {
 			v.Out, v.Until = string(s.Reason), s.Until
 		}
@@ -60,12 +62,18 @@ func (g *Gateway) Providers() []ProviderView {
 // Profiles returns a view of every profile, in file order.
 func (g *Gateway) Profiles() []ProfileView {
 	gen := g.gen.Load()
+	now := time.Now()
 	live := gen.live(g.healer, "", nil)
 	out := make([]ProfileView, 0, len(gen.Profiles))
 	for i := range gen.Profiles {
 		p := &gen.Profiles[i]
-		plan := route.Resolve(&gen.chains[p.ID].Chain, live, route.Ask{At: time.Now(), CallerKey: true})
-		out = append(out, ProfileView{ID: p.ID, Chain: p.Chain, Ready: len(plan.Candidates) > 0})
+		ask := route.Ask{At: now, CallerKey: true, OverBudget: g.broke(gen, p.ID, now)}
+		plan := route.Resolve(&gen.chains[p.ID].Chain, live, ask)
+		v := ProfileView{ID: p.ID, Chain: p.Chain, Ready: len(plan.Candidates) > 0}
+		for _, s := range plan.Skipped {
+			v.Out = append(v.Out, Skipped{s.ID, string(s.Reason), s.Until})
+		}
+		out = append(out, v)
 	}
 	return out
 }

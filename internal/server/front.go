@@ -68,7 +68,7 @@ func (s *Server) readyz(v *visit) {
 	if !v.method(http.MethodGet, http.MethodHead) || !s.knownProfile(v) {
 		return
 	}
-	var chain []drey.ProviderID
+	reasons := []unready{}
 	for _, p := range s.cfg.Gateway.Profiles() {
 		if v.profile != "" && string(p.ID) != v.profile {
 			continue
@@ -79,12 +79,10 @@ func (s *Server) readyz(v *visit) {
 			}{"ready"})
 			return
 		}
-		chain = append(chain, slices.Concat(p.Chain...)...)
-	}
-	reasons := []unready{}
-	for _, p := range s.cfg.Gateway.Providers() {
-		if p.Out != "" && slices.Contains(chain, p.ID) {
-			reasons = append(reasons, unready{p.ID, p.Out, timeText(p.Until)})
+		for _, out := range p.Out {
+			if why := (unready{out.Provider, out.Reason, timeText(out.Until)}); !slices.Contains(reasons, why) {
+				reasons = append(reasons, why)
+			}
 		}
 	}
 	v.Header()["Retry-After"] = []string{"5"}

@@ -46,6 +46,28 @@ func (m *Machine) View(at time.Time, p Policy) View {
 	return v
 }
 
+// Exhausted reports whether a budget over a payer is spent to its end, so that
+// not even the cheapest attempt has room, and when there is money again; zero
+// if there never is. What is only reserved may come back at any moment.
+func (v View) Exhausted(p Payer) (until time.Time, ok bool) {
+	scopes, n := p.scopes()
+	never := false
+	for _, b := range v.Budgets {
+		limit, capped := b.Cap.Value()
+		if !capped || b.Spent < limit || !slices.Contains(scopes[:n], b.Scope) {
+			continue
+		}
+		ok, never = true, never || limit == 0
+		if b.Resets.After(until) {
+			until = b.Resets
+		}
+	}
+	if never {
+		until = time.Time{}
+	}
+	return until, ok
+}
+
 // scopes returns those that have an account, in order.
 func (m *Machine) scopes() []Scope {
 	list := make([]Scope, 0, len(m.accounts))
