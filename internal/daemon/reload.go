@@ -23,7 +23,10 @@ func (d *Daemon) Reload(ctx context.Context) (api.Reload, error) {
 	}
 	if err == nil {
 		d.know(gen)
-		err = d.gateway.Reload(gen.settings)
+		d.cashier.Apply(gen.budgets) // before there are providers that it must hold
+		if err = d.gateway.Reload(gen.settings); err != nil {
+			d.cashier.Apply(last.budgets)
+		}
 	}
 	d.metrics.Reloaded(err == nil)
 	if err != nil {
@@ -43,7 +46,6 @@ func (d *Daemon) Reload(ctx context.Context) (api.Reload, error) {
 		}
 	}
 	d.keeper.Apply(gen.healing)
-	d.cashier.Apply(gen.budgets)
 	d.adopt(gen)
 	d.server.SetDoors(gen.doors)
 	if err := d.operations.Apply(ctx, policyOfOperations(&gen.file.Operations)); err != nil {

@@ -92,6 +92,63 @@ func TestNobodyMayServe(t *testing.T) {
 	}
 }
 
+// Credentials that all providers refuse are told once for the request, with what
+// to do; one that answers, or another failure between them, is another story.
+func TestEverybodyRefusesTheCredential(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		second fake.Behaviour
+		status float64 // that is told; 0 = nothing is
+	}{
+		{"both with 401", fake.Unauthorized(), 401},
+		{"with 401 and 403", fake.Forbidden(), 0},
+		{"and one that is down", fake.Refused(), 0},
+		{"and one that answers", fake.Text("hi"), 0},
+	} {
+		for _, w := range callers {
+			l := newLab(t, nil,
+				scripted{id: "first", wire: drey.WireChat, script: fake.Always(fake.Unauthorized())},
+				scripted{id: "second", wire: drey.WireAnthropic, script: fake.Always(tt.second)})
+			a := l.ask(t.Context(), w, prompt(w, true))
+			if a.status == 401 || a.status == 403 {
+				t.Errorf("%s, %s: the caller is told to log in: %d", tt.name, w, a.status)
+			}
+			var told []float64
+			for _, ev := range l.events {
+				if ev.Name == "chain-uniform-auth-failure" {
+					if told = append(told, fieldOf(ev, "status").Num); ev.ID != "default" || ev.RequestID == "" || !strings.Contains(fieldOf(ev, "hint").Str, "keys") {
+						t.Errorf("%s, %s: %+v", tt.name, w, ev)
+					}
+				}
+			}
+			if want := tt.status; len(told) > 1 || len(told) == 1 && told[0] != want || len(told) == 0 && want != 0 {
+				t.Errorf("%s, %s: told of %v, want %v", tt.name, w, told, want)
+			}
+		}
+	}
+}
+
+// Want of memory is told with its provider, and no secret of its text.
+func TestMemoryPressureIsTold(t *testing.T) {
+	l := newLab(t, nil,
+		scripted{id: "small", wire: drey.WireChat, script: fake.Always(fake.Status(500, "api_error", "CUDA error: out of memory for HUSH"))},
+		scripted{id: "large", wire: drey.WireChat, script: hello("hi")})
+	a := l.ask(t.Context(), drey.WireChat, prompt(drey.WireChat, false))
+	if a.status != 200 || a.header.Get("X-Drey-Fallback-Reason") != "resource" {
+		t.Fatalf("%d %v", a.status, a.header)
+	}
+	for _, ev := range l.events {
+		if ev.Name == "memory-pressure-detected" {
+			if ev.Machine != "provider" || ev.ID != "small" || ev.Level != drey.Warn || ev.RequestID == "" ||
+				fieldOf(ev, "provider").Str != "small" || fieldOf(ev, "error").Str != "CUDA error: out of memory for [redacted]" {
+				t.Errorf("%+v", ev)
+			}
+			return
+		}
+	}
+	t.Errorf("events %v", l.emitted())
+}
+
 // While nothing has come, a stream is kept alive in the way that its clients
 // bear, failover goes on, and the way is told by a comment.
 func TestKeepalive(t *testing.T) {

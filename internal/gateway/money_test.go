@@ -450,6 +450,10 @@ func TestRequestsPerMinute(t *testing.T) {
 			if s := a.header.Get("Retry-After"); s != "60" {
 				t.Errorf("%s: Retry-After %q", w, s)
 			}
+			want := drey.FormatTime(time.Now().Add(61 * time.Second)) // a minute, in whole seconds of the clock
+			if d := gjson.Get(a.body, "detail"); d.Get("retry_at").Str != want || !d.Get("attempts").IsArray() || !d.Get("skipped").IsArray() {
+				t.Errorf("%s: the detail is %s, want to come again at %s", w, d.Raw, want)
+			}
 			if r := l.last(); r.Outcome != OutcomeRefused || r.Status != 429 || r.Key != "night" {
 				t.Errorf("%s: %+v", w, r)
 			}

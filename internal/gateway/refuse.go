@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"encoding/json"
 	"net/http"
 	"strconv"
 	"time"
@@ -33,7 +34,11 @@ func Refuse(w http.ResponseWriter, of drey.Wire, id drey.RequestID, r *Refusal) 
 		codec = codecs[drey.WireChat]
 	}
 	t := route.Refusal{Case: r.Case, Code: r.Code, At: time.Now(), RetryAt: r.RetryAt}.Tell(of)
-	body := codec.Error(wire.Error{Type: t.Type, Code: t.Code, Message: r.Message, RequestID: string(id), Details: r.Details})
+	e := wire.Error{Type: t.Type, Code: t.Code, Message: r.Message, RequestID: string(id), Details: r.Details}
+	if t.RetryAfter > 0 { // as beside every error that time mends: nobody was asked, nobody passed over
+		e.Detail, _ = json.Marshal(route.Fail{RetryAt: r.RetryAt}.Detail(route.Walk{}, nil)) // a time: it cannot fail
+	}
+	body := codec.Error(e)
 	h := w.Header()
 	setID(h, id)
 	h["Content-Type"] = jsonType
