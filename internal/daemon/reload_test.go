@@ -276,3 +276,29 @@ func TestReloadsTakeTurns(t *testing.T) {
 		}
 	}
 }
+
+// Who is known to be no good for agents is told once for each profile, however
+// often the configuration is read again, and is used all the same.
+func TestUnfitProvidersAreTold(t *testing.T) {
+	p := provider(t, nil)
+	small := strings.Replace(yamlOf("openai", p.URL()), "model: fake-model", "model: fake-model, context_tokens: 2000", 1)
+	h := open(t, small)
+	told := func() int { return strings.Count(h.log.String(), `"msg":"chain-suitability"`) }
+	eventually(t, "it is told", func() bool { return told() == 1 })
+	if !strings.Contains(h.log.String(), `"profile":"default","provider":"lab","reason":"its window of 2000 tokens`) {
+		t.Errorf("the log:\n%s", h.log)
+	}
+	// The second profile is told of when the new file has been looked through;
+	// by then the first would have been, too.
+	writeConfig(t, h.home.Root(), strings.Replace(small, "profiles:\n", "profiles:\n  other: {chain: [lab]}\n", 1))
+	if _, err := h.control().Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the other profile is told of", func() bool { return strings.Contains(h.log.String(), `"profile":"other","provider":"lab"`) })
+	if told() != 2 {
+		t.Errorf("told %d times:\n%s", told(), h.log)
+	}
+	if got := h.chat("hi"); got.status != 200 {
+		t.Errorf("a request gets %d: %s", got.status, got.body)
+	}
+}

@@ -18,7 +18,9 @@ import (
 
 	"github.com/dreyhq/drey"
 	"github.com/dreyhq/drey/internal/fake"
+	"github.com/dreyhq/drey/internal/guard"
 	"github.com/dreyhq/drey/internal/route"
+	"github.com/dreyhq/drey/internal/spend"
 )
 
 func hello(text string) fake.Script { return fake.Always(fake.Text(text)) }
@@ -591,4 +593,39 @@ func TestRow(t *testing.T) {
 			t.Errorf("drey's own time is %s of a bubble's", r.Own)
 		}
 	})
+}
+
+// Counting is no generation: it asks no guard, no budget and no rate, keeps no
+// row and no capture, and nothing of it is told.
+func TestCountingIsNoGeneration(t *testing.T) {
+	l := newLab(t, func(s *Settings) {
+		s.Capture = CaptureSettings{Mode: CaptureAll, Most: 1 << 20}
+		s.Profiles[0].Guards.Tools.Cap = guard.Cap{Action: guard.Break, Limit: 1}
+		s.Profiles[0].Guards.Context = guard.Budget{Action: guard.BudgetTrim, Warn: 0.1, Trim: 0.2, Target: 0.1, KeepLast: 1}
+	}, scripted{id: "dear", wire: drey.WireAnthropic, script: hello("hi"), change: func(p *Provider) {
+		p.Price, p.Cost, p.ContextTokens = drey.Paid, spend.Given{Input: new(3.0), Output: new(15.0)}, 100
+	}})
+	c := l.withBudget(spend.Policy{Global: spend.Limit{Day: spend.CapAt(0)}}, desk{})
+	turn := `{"role":"assistant","content":[{"type":"tool_use","id":"t","name":"Bash","input":{}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"t","content":"well"}]}`
+	for _, w := range []drey.Wire{drey.WireAnthropic, drey.WireResponses} {
+		body := `{"model":"m","messages":[{"role":"user","content":"go"},` + turn + `,` + turn + `]}`
+		if w == drey.WireResponses {
+			body = prompt(w, false)
+		}
+		for range 3 {
+			rec := httptest.NewRecorder()
+			l.CountTokens(t.Context(), rec, &Request{
+				ID: "req_x", At: time.Now(), Wire: w, Body: []byte(body), Header: http.Header{}, Key: Key{Name: "k", PerMinute: 1},
+			})
+			if rec.Code != 200 || gjson.Get(rec.Body.String(), "input_tokens").Int() <= 0 {
+				t.Errorf("%s: %d %s", w, rec.Code, rec.Body)
+			}
+		}
+	}
+	if len(l.records)+len(l.events)+len(c.reserved)+len(c.settled) > 0 {
+		t.Errorf("%d rows, events %v, %d reserved, %d settled", len(l.records), l.emitted(), len(c.reserved), len(c.settled))
+	}
+	if n := len(l.fakes["dear"].Calls()); n != 0 {
+		t.Errorf("%d answers were generated", n)
+	}
 }
