@@ -3,6 +3,7 @@ package route
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -107,4 +108,53 @@ func TestPreferRoomKeepsEverybody(t *testing.T) {
 			t.Fatalf("%+v became %+v", before, p.Candidates)
 		}
 	})
+}
+
+// Every pass at once: money leaves out, windows and drift and missing abilities
+// each keep their place, a pool keeps its affinity behind whoever has more room;
+// and when health leaves nobody, the panic rule picks among those alone whom no
+// other pass has left out.
+func TestPassesTogether(t *testing.T) {
+	no := Abilities{Tools: No}
+	c := &Chain{Profile: "p", AllowPaid: true, DemoteDrift: true, Action: Exclude, Adaptive: true, Members: name([]Member{
+		{Context: 2, Price: drey.Paid},              // a: over its budget
+		{Context: 2},                                // b: drifts, in a large window
+		{Context: 1, Pool: 1},                       // c
+		{Context: 1, Pool: 1},                       // d: knows the conversation
+		{Context: 2, Can: no},                       // e: cannot call tools
+		{Context: 2},                                // f: has room
+		{Context: 2, Credential: CredentialMissing}, // g
+	})}
+	live := make([]Live, len(c.Members))
+	live[1].Drifted, live[3].Affine, live[3].InFlight = true, true, 5
+	ask := Ask{Needs: Needs{Tools: true}, OverBudget: func(m *Member) (time.Time, bool) { return time.Time{}, m.Price == drey.Paid }}
+	resolve := func() (order []string, p Plan) {
+		p = Resolve(c, live, ask)
+		p.PreferRoom(c, live, ask.Needs, smallLast)
+		for _, k := range p.Candidates {
+			order = append(order, string(k.ID)+":"+string(k.Moved))
+		}
+		return order, p
+	}
+	order, p := resolve()
+	if want := []string{"f:", "d:context-budget", "c:context-budget", "e:capability", "b:drift"}; !slices.Equal(order, want) {
+		t.Errorf("%v, want %v", order, want)
+	}
+	if len(p.Skipped) != 2 || p.Skipped[0] != (Skip{ID: "a", Reason: ReasonBudget}) || p.Skipped[1] != (Skip{ID: "g", Index: 6, Reason: ReasonCredential}) {
+		t.Errorf("left out: %v", p.Skipped)
+	}
+
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for i := range live { // the paid one would be looked at first, and then g
+		live[i].Health, live[i].Probing, live[i].NextProbe = Excluded, true, at.Add(time.Duration(10-i)*time.Second)
+	}
+	live[0].NextProbe = at
+	if order, p = resolve(); !p.Panic || !slices.Equal(order, []string{"f:"}) {
+		t.Errorf("panic %v: %v", p.Panic, order)
+	}
+	for _, s := range p.Skipped {
+		if want := map[drey.ProviderID]Reason{"a": ReasonBudget, "g": ReasonCredential}[s.ID]; want != "" && s.Reason != want || want == "" && s.Reason != ReasonExcluded {
+			t.Errorf("%s is left out as %s", s.ID, s.Reason)
+		}
+	}
 }
