@@ -168,6 +168,9 @@ func (s *Server) generate(v *visit, wire drey.Wire, handle func(context.Context,
 	}
 	ctx := v.r.Context()
 	handle(ctx, v, req)
+	if v.status == http.StatusForbidden { // the profile's: no provider's 403 is passed on
+		s.keyRefused(v.at, doorAgents, key.Name, "not its profile", v.id, v.r.RemoteAddr)
+	}
 	if cause := context.Cause(ctx); !v.begun && cause != nil && !errors.Is(cause, context.Canceled) {
 		// We cut it and not the caller, who would read silence as an empty
 		// answer.

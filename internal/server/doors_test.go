@@ -354,6 +354,31 @@ func TestKeyRefusedComesFromTheDoor(t *testing.T) {
 	}
 }
 
+// A key that asks for a profile which is not its own is told so, and so is
+// whoever keeps the keys.
+func TestAForbiddenProfileIsTold(t *testing.T) {
+	l := newLab(t, func(c *Config) {
+		c.Doors.Keys = []Key{{Name: "agent", Secret: "s", Profiles: []drey.ProfileID{"default"}}}
+	}, nil)
+	sub := l.bus.Subscribe()
+	defer sub.Close()
+	r := l.ask("POST", "/p/dear/v1/messages", askAnthropic, "x-api-key", "s")
+	if r.StatusCode != 403 || r.envelope() != "anthropic permission_error" || r.Header.Get("X-Should-Retry") != "false" ||
+		!strings.Contains(r.body, "it may use: default") {
+		t.Errorf("%d %v %s", r.StatusCode, r.Header, r.body)
+	}
+	ev, err := sub.Next(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, _ := ev.MarshalJSON()
+	for _, want := range []string{`"event":"key-refused"`, `"machine":"key","id":"agent"`, `"door":"agents","reason":"not its profile"`, r.Header.Get("X-Drey-Request-Id")} {
+		if !strings.Contains(string(data), want) {
+			t.Errorf("%s lacks %s", data, want)
+		}
+	}
+}
+
 func TestFront(t *testing.T) {
 	l := newLab(t, nil, nil)
 	if r := l.ask("GET", "/", ""); r.body != `{"service":"drey","version":"1.2.3"}` || r.Header.Get("Content-Type") != "application/json" {
