@@ -31,14 +31,14 @@ func TestMetrics(t *testing.T) {
 		Attempts: []AttemptRecord{
 			{Provider: "a", Class: drey.Server, Status: 500, Error: hostile},
 			{Provider: "a", Class: drey.BadOutput, Committed: true, FirstByte: 20 * time.Millisecond, Cost: 2_000},
-			{Provider: "b", OK: true, Resumed: true, FirstByte: 30 * time.Millisecond, Gap: 4 * time.Millisecond, Cost: 1_000},
+			{Provider: "b", OK: true, Resumed: true, FirstByte: 30 * time.Millisecond, Gap: 4 * time.Millisecond, Cost: 1_000,
+				Usage: wire.Usage{Input: 60, Output: 7, CacheRead: 30, CacheWrite: 10, Reasoning: 2}},
 		},
 		Skipped: []Skipped{{Provider: "c", Reason: "budget"}},
 		Guards:  []guard.Trip{{Guard: guard.GuardDrift, Action: "demote"}},
 		Rescue:  RescueRecord{RescueContinue, RescueOK},
 		Mended:  []Mended{{Provider: "b", Calls: []repair.Call{{Name: hostile}}, Filters: []string{"strip_thinking"}}},
 		Total:   2 * time.Second, Own: time.Millisecond, Savings: 500, FellFrom: "a", FellFor: "server",
-		Usage: wire.Usage{Input: 60, Output: 7, CacheRead: 30, CacheWrite: 10, Reasoning: 2},
 	}
 	m.observe(r)
 	m.observe(r) // a second one makes no new series
