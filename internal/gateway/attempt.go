@@ -149,5 +149,7 @@ func (x *exchange) body(a *attempt) (*wire.Body, error) {
 	a.encoded = enc
 	x.notes(p.ID, x.decoded.Notes)
 	x.notes(p.ID, enc.Notes)
-	return wire.NewBody(enc.Body), nil
+	body := wire.NewBody(enc.Body)
+	enc.Body = nil // what else is in it is needed to the answer's end
+	return body, nil
 }

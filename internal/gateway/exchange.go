@@ -190,7 +190,19 @@ func (x *exchange) commit(a *attempt, first []byte) error {
 	x.tookOver(a)
 	way := x.way(a.p.ID)
 	x.rec.FirstByte = time.Since(x.req.At)
+	x.forget()
 	return x.sink.commit(x.headers(a, way), x.comment(a, way), first)
+}
+
+// forget lets go of what only asking a provider needs, once nobody will be asked
+// any more: an answer may take an hour, and a thousand prompts are much to keep
+// that long.
+func (x *exchange) forget() {
+	if x.chain.Rescue.Mode == RescueContinue && x.rescue.prefill == nil {
+		return // somebody may have to go on with it
+	}
+	x.req.Body, x.decoded, x.head.Declared = nil, nil, nil
+	x.tight.whole.body, x.rescue.asked = nil, nil
 }
 
 // way tells how the request got to the provider that served it; "" means that

@@ -61,6 +61,7 @@ func (x *exchange) hold(a *attempt, st *upstream.Stream, relay wire.Relay) resul
 	seen := func() error {
 		committed = true
 		x.rec.FirstByte, x.next = g.after, g.next
+		x.forget()
 		if g.err == nil {
 			x.tookOver(a)
 		}

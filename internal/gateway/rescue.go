@@ -170,6 +170,7 @@ func (x *exchange) readRest(a *attempt, st *upstream.Stream, relay wire.Relay) r
 		}
 		if !told {
 			told = true
+			x.forget()
 			x.spoke()
 			x.tookOver(a)
 		}

@@ -33,6 +33,7 @@ type attempt struct {
 	clock clock
 	trace httptrace.ClientTrace
 	body  io.ReadCloser // of the answer; nil before it
+	sent  *bytes.Reader // of the request's body; nil where it lets go of the body by itself
 
 	// Guarded by clock.mu; the hooks of the trace write them.
 	timing    Timing
@@ -96,7 +97,12 @@ func (a *attempt) gotConn(info httptrace.GotConnInfo) {
 	}
 }
 
+// wroteRequest lets go of the request's body, which net/http keeps as long as it
+// reads the answer. It is called by whoever has read the body.
 func (a *attempt) wroteRequest(info httptrace.WroteRequestInfo) {
+	if info.Err == nil && a.sent != nil {
+		a.sent.Reset(nil)
+	}
 	c := &a.clock
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -149,11 +155,12 @@ func (a *attempt) send(rt http.RoundTripper, c *Call, u *url.URL) (*http.Respons
 		// There is no GetBody on purpose: with it net/http would send the
 		// request again by itself, on any connection and as often as it likes.
 		req.ContentLength = c.Body.Len()
+		body := c.Body.Reader()
 		if c.Body.Len() <= joinBelow {
-			req.Body = io.NopCloser(bytes.NewReader(c.Body.Bytes()))
-		} else {
-			req.Body = io.NopCloser(c.Body.Reader())
+			body = bytes.NewReader(c.Body.Bytes())
 		}
+		a.sent, _ = body.(*bytes.Reader)
+		req.Body = io.NopCloser(body)
 	}
 	return rt.RoundTrip(req.WithContext(a))
 }

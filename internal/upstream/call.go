@@ -92,6 +92,7 @@ func (p *Provider) do(ctx context.Context, c *Call, u *url.URL) (*Answer, error)
 	if err != nil {
 		return nil, a.fail(c, a.evidence(err, route.OtherTransport), nil, err)
 	}
+	c.Body = nil // it is not sent again, and an answer may take long
 	timing := a.gotHeaders(resp)
 	if c.Tap != nil {
 		a.tapped(c.Tap, resp)

@@ -42,8 +42,9 @@ func (b *Body) Bytes() []byte {
 	return bytes.Join(b.parts, nil)
 }
 
-// bodyReader reads the parts in turn. io.MultiReader would take a buffer of
-// its own for what WriteTo hands on directly.
+// bodyReader reads the parts in turn, and lets go of all of them at the end.
+// io.MultiReader would take a buffer of its own for what WriteTo hands on
+// directly.
 type bodyReader struct {
 	parts [][]byte // those not read to their end
 	at    int      // of parts[0]
@@ -54,7 +55,7 @@ func (r *bodyReader) Read(p []byte) (n int, err error) {
 		c := copy(p[n:], r.parts[0][r.at:])
 		n += c
 		if r.at += c; r.at == len(r.parts[0]) {
-			r.parts, r.at = r.parts[1:], 0
+			r.next()
 		}
 	}
 	if n == 0 && len(p) > 0 {
@@ -70,7 +71,14 @@ func (r *bodyReader) WriteTo(w io.Writer) (n int64, err error) {
 		if r.at += c; err != nil {
 			return n, err
 		}
-		r.parts, r.at = r.parts[1:], 0
+		r.next()
 	}
 	return n, nil
+}
+
+// next goes on to the next part.
+func (r *bodyReader) next() {
+	if r.parts, r.at = r.parts[1:], 0; len(r.parts) == 0 {
+		r.parts = nil
+	}
 }
