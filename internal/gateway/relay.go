@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/dreyhq/drey/internal/route"
@@ -81,6 +82,15 @@ type step struct {
 // most bounds what is gathered of frames that lie ready before it is written.
 const most = 16 << 10
 
+// buffers are for what streams gather. A stream has one only while it does so:
+// most of the time it waits.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, firstBuffer); return &b }}
+
+const (
+	firstBuffer = 8 << 10 // what is read at once, and what a mark or an event adds
+	mostKept    = 64 << 10
+)
+
 // read drives a provider's stream through its relay to its end. take gets each
 // step; an error of it means that the caller is gone. The result is ok if the
 // answer is complete.
@@ -91,11 +101,16 @@ func (x *exchange) read(a *attempt, st *upstream.Stream, relay wire.Relay, take 
 	defer st.Close()
 	res.streamed = true
 	var s step
-	done := false // the answer is complete
+	var buf *[]byte // of s.out; nil while there is nothing in it
+	done := false   // the answer is complete
 	for {
 		asked := time.Now()
 		ev, err := st.Next()
 		x.waited += time.Since(asked)
+		if buf == nil {
+			buf = buffers.Get().(*[]byte)
+			s.out = (*buf)[:0]
+		}
 		var sig wire.Signal
 		if err == nil {
 			x.heard.frame(ev)
@@ -127,14 +142,19 @@ func (x *exchange) read(a *attempt, st *upstream.Stream, relay wire.Relay, take 
 			x.settle(whole, time.Since(a.start))
 		}
 		s.done = ends && done && !s.failing
-		if take(s) != nil {
+		gone := take(s) != nil
+		if cap(s.out) <= mostKept {
+			*buf = s.out
+			buffers.Put(buf)
+		}
+		buf, s = nil, step{failing: s.failing}
+		if gone {
 			return x.cancelled(res)
 		}
 		switch {
 		case s.failing:
 			return x.broken(res, sig.Err)
 		case !ends:
-			s = step{out: s.out[:0]}
 			continue
 		case !done:
 			return x.broken(res, &wire.AnswerError{Kind: wire.Cut, Msg: "the stream ended before its end mark"})
@@ -166,7 +186,12 @@ func (x *exchange) pump(a *attempt, st *upstream.Stream, relay wire.Relay) resul
 		case content && len(s.out) > 0:
 			committed = true
 			x.next = s.next
-			return x.commit(a, append(pending, s.out...))
+			first := s.out
+			if len(pending) > 0 {
+				first = append(pending, first...)
+			}
+			pending = nil
+			return x.commit(a, first)
 		default:
 			pending = append(pending, s.out...)
 			return nil

@@ -17,8 +17,9 @@ var ErrTooLarge = errors.New("sse: frame too large")
 const MaxFrame = 64 << 20
 
 // firstBuffer holds nearly every frame of a model's stream; longer ones grow
-// the buffer once and it stays.
-const firstBuffer = 8 << 10
+// the buffer once and it stays. It is as much as net/http reads at once: more
+// would stay empty, a thousand times in a daemon with a thousand streams.
+const firstBuffer = 4 << 10
 
 // maxNames bounds the names that a Reader remembers. The wires have about
 // twenty; a hostile stream gets no more memory than this.
