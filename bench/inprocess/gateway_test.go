@@ -107,32 +107,58 @@ func BenchmarkWhole(b *testing.B)  { run(b, false) }
 func BenchmarkStream(b *testing.B) { run(b, true) }
 
 // TestLongPromptIsNotCopied holds what a prompt of 1 MB costs in memory over
-// the whole way: one buffer, and no second copy of it.
+// the whole way: one buffer, and no second copy of it, whoever reads in it.
 func TestLongPromptIsNotCopied(t *testing.T) {
-	addr := start(t)
+	up := answering(t)
 	text := strings.Repeat("dolor sit amet ", 70_000)
-	body := fmt.Sprintf(`{"model":"claude-x","messages":[{"role":"user","content":%q}]}`, text)
-	send := func() {
-		resp, err := http.Post("http://"+addr+"/v1/chat/completions", "application/json", strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != 200 {
-			t.Fatal(resp.Status, err)
-		}
+	for _, c := range []struct{ name, provider, profile, body string }{
+		{"the defaults", "", "{chain: [bench]}", fmt.Sprintf(`{"model":"claude-x","messages":[{"role":"user","content":%q}]}`, text)},
+		{
+			"all that reads", `, strip_changing_lines: "on", filters: [strip_thinking, strip_stop_markers]`,
+			`{chain: [[bench, twin]], drift: {action: warn}, rescue: continue}`,
+			session(text),
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			provider := fmt.Sprintf(`{wire: openai, url: "http://%s/v1", model: bench, context_tokens: 1000000%s}`, up, c.provider)
+			addr := serve(t, fmt.Sprintf("version: 1\nlisten: {addr: \"127.0.0.1:0\"}\nproviders: {bench: %s, twin: %s}\nprofiles: {default: %s}\n", provider, provider, c.profile))
+			send := func() {
+				resp, err := http.Post("http://"+addr+"/v1/chat/completions", "application/json", strings.NewReader(c.body))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer resp.Body.Close()
+				if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != 200 {
+					t.Fatal(resp.Status, err)
+				}
+			}
+			send() // connections and buffers that stay
+			var before, after runtime.MemStats
+			const n = 20
+			runtime.ReadMemStats(&before)
+			for range n {
+				send()
+			}
+			runtime.ReadMemStats(&after)
+			perRequest := float64(after.TotalAlloc-before.TotalAlloc) / n / float64(len(c.body))
+			if perRequest > 1.5 {
+				t.Errorf("a request allocates %.2f times its body; the limit is 1.5", perRequest)
+			}
+			t.Logf("%.2f times the body", perRequest)
+		})
 	}
-	send() // connections and buffers that stay
-	var before, after runtime.MemStats
-	const n = 20
-	runtime.ReadMemStats(&before)
-	for range n {
-		send()
+}
+
+// session is a long conversation with a line that changes and 400 calls of a
+// tool, whose results together are text.
+func session(text string) string {
+	var b strings.Builder
+	b.WriteString(`{"model":"claude-x","stream":true,"tools":[{"type":"function","function":{"name":"Read","parameters":{"type":"object"}}}],` +
+		`"messages":[{"role":"system","content":"x-anthropic-billing-header: 1\nYou are."},{"role":"user","content":"go on"}`)
+	const calls = 400
+	for i := range calls {
+		fmt.Fprintf(&b, `,{"role":"assistant","content":null,"tool_calls":[{"id":"t%d","type":"function","function":{"name":"Read","arguments":"{\"line\":%d}"}}]}`, i, i)
+		fmt.Fprintf(&b, `,{"role":"tool","tool_call_id":"t%d","content":%q}`, i, text[i*len(text)/calls:(i+1)*len(text)/calls])
 	}
-	runtime.ReadMemStats(&after)
-	perRequest := float64(after.TotalAlloc-before.TotalAlloc) / n / float64(len(body))
-	if perRequest > 1.5 {
-		t.Errorf("a request allocates %.2f times its body; the limit is 1.5", perRequest)
-	}
-	t.Logf("%.2f times the body", perRequest)
+	return b.String() + "]}"
 }

@@ -122,7 +122,7 @@ func measure() {
 	defer stopUp()
 	proxy, stopProxy := start(self, "-role", "proxy", "-target", "http://"+up)
 	defer stopProxy()
-	drey, pid, stopDrey := startDrey(up, "", "")
+	drey, pid, stopDrey := startDrey(up, "", "chain: [bench]")
 	defer stopDrey()
 
 	fmt.Printf("%s/%s, %d cores, %s; %d pairs of %s windows; medians (min to max of the pairs)\n\n",
@@ -286,8 +286,8 @@ func start(name string, args ...string) (addr string, stop func()) {
 	return strings.TrimSpace(line), func() { cmd.Process.Kill(); cmd.Wait() }
 }
 
-// startDrey runs drey with everything at its default but the provider and what
-// is added to it and to its profile.
+// startDrey runs drey with everything at its default but what is said of its
+// provider, of which there are two alike, bench and twin, and of its profile.
 func startDrey(up, provider, profile string) (addr string, pid int, stop func()) {
 	home, err := os.MkdirTemp("", "drey-bench")
 	check(err)
@@ -295,13 +295,12 @@ func startDrey(up, provider, profile string) (addr string, pid int, stop func())
 	check(err)
 	addr = l.Addr().String()
 	l.Close()
+	p := fmt.Sprintf(`{wire: openai, url: "http://%s/v1", model: bench%s}`, up, provider)
 	check(os.WriteFile(filepath.Join(home, "drey.yaml"), fmt.Appendf(nil, `version: 1
 listen: {addr: %q}
-providers:
-  bench: {wire: openai, url: "http://%s/v1", model: bench%s}
-profiles:
-  default: {chain: [bench]%s}
-`, addr, up, provider, profile), 0o600))
+providers: {bench: %s, twin: %s}
+profiles: {default: {%s}}
+`, addr, p, p, profile), 0o600))
 	cmd := exec.Command(*binary, "serve", "--home", home)
 	cmd.Stderr = io.Discard
 	check(cmd.Start())
