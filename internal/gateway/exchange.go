@@ -70,21 +70,7 @@ func (x *exchange) run(ctx context.Context) {
 	defer x.cut(nil)
 	defer time.AfterFunc(time.Until(deadline), func() { x.cut(upstream.ErrTotalTimeout) }).Stop()
 
-	var table [8]route.Live
-	live := x.order(x.gen.live(x.g.healer, x.chain.ID, table[:0]))
-	plan := route.Resolve(&x.chain.Chain, live, route.Ask{
-		At: x.now, Tokens: x.head.Tokens, Needs: route.Needs(x.head.Needs), CallerKey: x.req.Key.Secret != "",
-		OverBudget: x.overBudget(),
-	})
-	x.preferRoom(&plan, live)
-	x.resolved(plan, live)
-	x.panic, x.queued = plan.Panic, plan.Queued
-	x.g.profiles.requested(x.chain.ID, x.now)
-
-	policy := x.chain.Retry
-	walk, act := route.Step(x.walk, route.Began{At: x.now, Plan: plan, Tokens: x.head.Tokens, Deadline: deadline}, policy)
-	for {
-		x.walk = walk
+	for act := x.begin(deadline); ; {
 		var ev route.Event
 		switch a := act.(type) {
 		case route.Try:
@@ -101,8 +87,32 @@ func (x *exchange) run(ctx context.Context) {
 		default: // the walk has ended with an answer
 			return
 		}
-		walk, act = route.Step(walk, ev, policy)
+		act = x.step(ev)
 	}
+}
+
+// begin resolves who may be asked, and returns what is to be done first. What it
+// needs is large; in a function of its own it is not on the stack while an answer
+// streams.
+func (x *exchange) begin(deadline time.Time) route.Action {
+	var table [8]route.Live
+	live := x.order(x.gen.live(x.g.healer, x.chain.ID, table[:0]))
+	plan := route.Resolve(&x.chain.Chain, live, route.Ask{
+		At: x.now, Tokens: x.head.Tokens, Needs: route.Needs(x.head.Needs), CallerKey: x.req.Key.Secret != "",
+		OverBudget: x.overBudget(),
+	})
+	x.preferRoom(&plan, live)
+	x.resolved(plan, live)
+	x.panic, x.queued = plan.Panic, plan.Queued
+	x.g.profiles.requested(x.chain.ID, x.now)
+
+	return x.step(route.Began{At: x.now, Plan: plan, Tokens: x.head.Tokens, Deadline: deadline})
+}
+
+// step tells the walk what happened and returns what is to be done.
+func (x *exchange) step(ev route.Event) (act route.Action) {
+	x.walk, act = route.Step(x.walk, ev, x.chain.Retry)
+	return act
 }
 
 // attempt performs one try and returns its end as the walk's next event.

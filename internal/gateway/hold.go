@@ -19,6 +19,7 @@ type gate struct {
 
 	mu      sync.Mutex
 	pending []byte
+	buf     *[]byte     // of pending; nil while there is none
 	header  http.Header // the way, for the commit
 	comment []byte
 	timer   *time.Timer // nil = no content has come
@@ -34,7 +35,16 @@ func (g *gate) openLocked() {
 	g.open = true
 	g.after = time.Since(g.arrived)
 	g.err = g.sink.commit(g.header, g.comment, g.pending)
-	g.pending = nil
+	putBuffer(g.buf, g.pending)
+	g.pending, g.buf = nil, nil
+}
+
+// addLocked holds more back.
+func (g *gate) addLocked(p []byte) {
+	if g.buf == nil {
+		g.buf, g.pending = takeBuffer()
+	}
+	g.pending = append(g.pending, p...)
 }
 
 // ring is the timer's.
@@ -86,7 +96,8 @@ func (x *exchange) hold(a *attempt, st *upstream.Stream, relay wire.Relay) resul
 			g.shut = true
 			return nil
 		}
-		g.pending, g.next = append(g.pending, s.out...), s.next
+		g.addLocked(s.out)
+		g.next = s.next
 		switch shown := content && len(s.out) > 0; { // reasoning that the caller does not get is no content to it
 		case g.header == nil && (shown || s.done && speaking):
 			way := x.way(a.p.ID)

@@ -91,6 +91,20 @@ const (
 	mostKept    = 64 << 10
 )
 
+// takeBuffer returns a buffer, and the empty slice of it.
+func takeBuffer() (buf *[]byte, b []byte) {
+	buf = buffers.Get().(*[]byte)
+	return buf, (*buf)[:0]
+}
+
+// putBuffer returns a buffer that has become b, which nobody reads any more.
+func putBuffer(buf *[]byte, b []byte) {
+	if cap(b) <= mostKept {
+		*buf = b
+		buffers.Put(buf)
+	}
+}
+
 // read drives a provider's stream through its relay to its end. take gets each
 // step; an error of it means that the caller is gone. The result is ok if the
 // answer is complete.
@@ -108,8 +122,7 @@ func (x *exchange) read(a *attempt, st *upstream.Stream, relay wire.Relay, take 
 		ev, err := st.Next()
 		x.waited += time.Since(asked)
 		if buf == nil {
-			buf = buffers.Get().(*[]byte)
-			s.out = (*buf)[:0]
+			buf, s.out = takeBuffer()
 		}
 		var sig wire.Signal
 		if err == nil {
@@ -143,10 +156,7 @@ func (x *exchange) read(a *attempt, st *upstream.Stream, relay wire.Relay, take 
 		}
 		s.done = ends && done && !s.failing
 		gone := take(s) != nil
-		if cap(s.out) <= mostKept {
-			*buf = s.out
-			buffers.Put(buf)
-		}
+		putBuffer(buf, s.out)
 		buf, s = nil, step{failing: s.failing}
 		if gone {
 			return x.cancelled(res)
