@@ -68,6 +68,7 @@ func Of(w drey.Wire, body []byte, session string) Conversation {
 	r := reader{s: scan.New(body)}
 	system, tools := seed, seed
 	var messages []uint64
+	list := wire.ListOf(w)
 	leading := seed // system messages at the head, on the wires that have them there
 	for key := range r.s.Fields() {
 		switch k := string(key); {
@@ -77,7 +78,7 @@ func Of(w drey.Wire, body []byte, session string) Conversation {
 			r.opening = true
 			system = r.hash(r.content)
 			r.opening = false
-		case k == "messages" && w != drey.WireResponses, k == "input" && w == drey.WireResponses:
+		case k == list:
 			if r.s.Kind() == scan.String {
 				messages = append(messages, uint64(r.hash(r.content)))
 				continue

@@ -5,6 +5,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/wire"
 	"github.com/dreyhq/drey/internal/wire/scan"
 )
 
@@ -114,10 +115,7 @@ func ends(s string, n int) string {
 // what the results of tools say is not the user's. It is "" if there is none,
 // or if the body is not of the wire.
 func latestText(w drey.Wire, body []byte) string {
-	list := "messages"
-	if w == drey.WireResponses {
-		list = "input"
-	}
+	list := wire.ListOf(w)
 	var turns []scan.Scanner // bookmarks at the content of the user's turns
 	s := scan.New(body)
 	for key := range s.Fields() {

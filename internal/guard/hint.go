@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/wire"
 	"github.com/dreyhq/drey/internal/wire/scan"
 )
 
@@ -53,10 +54,7 @@ type content struct {
 func lastSaid(of drey.Wire, body []byte) (content, bool) {
 	s := scan.New(body)
 	var last content
-	messages := "messages"
-	if of == drey.WireResponses {
-		messages = "input"
-	}
+	messages := wire.ListOf(of)
 	for key := range s.Fields() {
 		if string(key) != messages {
 			continue

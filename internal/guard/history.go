@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/wire"
 	"github.com/dreyhq/drey/internal/wire/scan"
 )
 
@@ -43,13 +44,13 @@ func (c *call) shown() string {
 // tool result: reminders that agents put beside results make none.
 func read(of drey.Wire, body []byte) history {
 	r := reader{s: scan.New(body)}
-	messages, each := "messages", r.anthropic
+	messages, each := wire.ListOf(of), r.anthropic
 	switch of {
 	case drey.WireAnthropic:
 	case drey.WireChat:
 		each = r.chat
 	case drey.WireResponses:
-		messages, each = "input", r.item
+		each = r.item
 	default:
 		return r.history
 	}

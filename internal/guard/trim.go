@@ -117,21 +117,13 @@ type part struct {
 // there is one way to count.
 func (t *trimmer) tokens(body []byte, i int) int {
 	p := t.parts[i]
-	t.one = append(append(append(t.one[:0], `{"`...), t.field()...), `":[`...)
+	t.one = append(append(append(t.one[:0], `{"`...), wire.ListOf(t.codec.Wire())...), `":[`...)
 	t.one = append(append(t.one, body[p.from:p.to]...), `]}`...)
 	head, err := t.codec.Peek(t.one)
 	if err != nil {
 		return 0
 	}
 	return head.Tokens
-}
-
-// field is where the wire has its conversation.
-func (t *trimmer) field() string {
-	if t.codec.Wire() == drey.WireResponses {
-		return "input"
-	}
-	return "messages"
 }
 
 func (t *trimmer) appendHead(dst []byte) []byte {
@@ -145,7 +137,7 @@ func (t *trimmer) appendHead(dst []byte) []byte {
 func (t *trimmer) read(body []byte) {
 	s := scan.New(body)
 	for key := range s.Fields() {
-		if string(key) != t.field() {
+		if string(key) != wire.ListOf(t.codec.Wire()) {
 			continue
 		}
 		t.parts, t.bonds, t.system, t.called = nil, nil, 0, map[string]int{}

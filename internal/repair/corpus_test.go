@@ -100,8 +100,8 @@ func agentTools() *Tools {
 	})
 }
 
-// scan runs a text through a scanner in pieces of the sizes given, the rest in one.
-func scan(t *Tools, text string, sizes ...int) (string, []Call) {
+// scanned runs a text through a scanner in pieces of the sizes given, the rest in one.
+func scanned(t *Tools, text string, sizes ...int) (string, []Call) {
 	s := NewScanner(t)
 	var pieces []Piece
 	var rest strings.Builder
@@ -166,7 +166,7 @@ func TestCorpus(t *testing.T) {
 				t.Errorf("repairing the repaired found %q and left %q", shown(more), again)
 			}
 			for cut := 1; cut < len(c.text); cut++ {
-				r, cs := scan(tools, c.text, cut)
+				r, cs := scanned(tools, c.text, cut)
 				if r != rest || !same(cs, calls) {
 					t.Fatalf("cut at %d: text %q calls %q", cut, r, shown(cs))
 				}
@@ -175,7 +175,7 @@ func TestCorpus(t *testing.T) {
 			for i := range ones {
 				ones[i] = 1
 			}
-			if r, cs := scan(tools, c.text, ones...); r != rest || !same(cs, calls) {
+			if r, cs := scanned(tools, c.text, ones...); r != rest || !same(cs, calls) {
 				t.Fatalf("byte by byte: text %q calls %q", r, shown(cs))
 			}
 		})

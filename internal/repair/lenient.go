@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/dreyhq/drey/internal/wire/scan"
 )
 
 // nodeKind says what a node is. Containers come last.
@@ -47,7 +49,7 @@ func (n *node) json() []byte {
 func (n *node) append(dst []byte) []byte {
 	switch n.kind {
 	case stringNode:
-		return appendQuoted(dst, n.text)
+		return scan.AppendString(dst, n.text)
 	case listNode:
 		dst = append(dst, '[')
 		for i := range n.kids {
@@ -63,35 +65,12 @@ func (n *node) append(dst []byte) []byte {
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			dst = append(appendQuoted(dst, n.keys[i]), ':')
+			dst = append(scan.AppendString(dst, n.keys[i]), ':')
 			dst = n.kids[i].append(dst)
 		}
 		return append(dst, '}')
 	}
 	return append(dst, n.text...)
-}
-
-// appendQuoted appends a JSON string. What is no UTF-8 becomes U+FFFD.
-func appendQuoted(dst []byte, s string) []byte {
-	dst = append(dst, '"')
-	for _, r := range s {
-		switch {
-		case r == '"' || r == '\\':
-			dst = append(dst, '\\', byte(r))
-		case r == '\n':
-			dst = append(dst, `\n`...)
-		case r == '\r':
-			dst = append(dst, `\r`...)
-		case r == '\t':
-			dst = append(dst, `\t`...)
-		case r < ' ':
-			dst = append(dst, `\u00`...)
-			dst = append(dst, "0123456789abcdef"[r>>4], "0123456789abcdef"[r&15])
-		default:
-			dst = utf8.AppendRune(dst, r)
-		}
-	}
-	return append(dst, '"')
 }
 
 // parser reads JSON and what weak models take for it: single quotes, trailing

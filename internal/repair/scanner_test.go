@@ -84,7 +84,7 @@ func TestBounds(t *testing.T) {
 				for i := range sizes {
 					sizes[i] = size
 				}
-				if r, cs := scan(tools, c.text, sizes...); r != rest || !same(cs, calls) {
+				if r, cs := scanned(tools, c.text, sizes...); r != rest || !same(cs, calls) {
 					t.Errorf("in pieces of %d: %d calls, %d bytes of text; want %d and %d", size, len(cs), len(r), len(calls), len(rest))
 				}
 			}
@@ -234,7 +234,7 @@ func TestAnyChunkingGivesTheSame(t *testing.T) {
 		text := randomText(t)
 		rest, calls := Text(tools, text)
 		sizes := rapid.SliceOfN(rapid.IntRange(0, 9), 0, 60).Draw(t, "sizes")
-		r, cs := scan(tools, text, sizes...)
+		r, cs := scanned(tools, text, sizes...)
 		if r != rest || !same(cs, calls) {
 			t.Fatalf("whole: %q %q\nin pieces: %q %q", rest, shown(calls), r, shown(cs))
 		}
@@ -302,7 +302,7 @@ func FuzzScanner(f *testing.F) {
 		for i := range sizes {
 			sizes[i] = n
 		}
-		r, cs := scan(tools, text, sizes...)
+		r, cs := scanned(tools, text, sizes...)
 		if r != rest || !same(cs, calls) {
 			t.Fatalf("whole: %q %q\nin pieces of %d: %q %q", rest, shown(calls), n, r, shown(cs))
 		}

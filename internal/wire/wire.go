@@ -88,6 +88,14 @@ type Head struct {
 	Choices   int      // chat: n, how many answers are wanted; 0 = it did not say, which is one
 }
 
+// ListOf names the field of a request that has the conversation.
+func ListOf(w drey.Wire) string {
+	if w == drey.WireResponses {
+		return "input"
+	}
+	return "messages"
+}
+
 // Needs are the abilities that a request asks of a provider.
 type Needs struct {
 	Tools, Vision, Documents, JSONSchema, Thinking bool

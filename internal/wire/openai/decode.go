@@ -16,14 +16,8 @@ import (
 // the functions of 2023) is refused with the remedy.
 func (Chat) DecodeRequest(body []byte) (*wire.Request, error) {
 	d := requestDecoder{s: scan.New(body), r: wire.Request{From: drey.WireChat}}
-	if k := d.s.Kind(); k != scan.Object {
-		return nil, &wire.BodyError{Msg: "the body is " + k.String() + "; send one JSON object"}
-	}
-	for key := range d.s.Fields() {
-		d.field(string(key))
-	}
-	if err := d.s.End(); err != nil {
-		return nil, wire.BadJSON(err)
+	if err := d.fields(d.field); err != nil {
+		return nil, err
 	}
 	if !d.seen {
 		d.fail("messages", "missing; send the conversation as a list of messages")
@@ -34,6 +28,20 @@ func (Chat) DecodeRequest(body []byte) (*wire.Request, error) {
 		return nil, d.err
 	}
 	return &d.r, nil
+}
+
+// fields reads the body, which is one object, with field for each of its fields.
+func (d *requestDecoder) fields(field func(key string)) error {
+	if k := d.s.Kind(); k != scan.Object {
+		return &wire.BodyError{Msg: "the body is " + k.String() + "; send one JSON object"}
+	}
+	for key := range d.s.Fields() {
+		field(string(key))
+	}
+	if err := d.s.End(); err != nil {
+		return wire.BadJSON(err)
+	}
+	return nil
 }
 
 type requestDecoder struct {
@@ -316,8 +324,11 @@ func onlyResults(m wire.Message) bool {
 	return m.Role == wire.User && len(m.Blocks) > 0 && m.Blocks[0].Kind == wire.ToolResult
 }
 
-// content reads a message's content: a string, parts, or null.
-func (d *requestDecoder) content() []wire.Block {
+// content reads a message's content.
+func (d *requestDecoder) content() []wire.Block { return d.parts(d.part) }
+
+// parts reads a content: a string, parts, or null. part reads one.
+func (d *requestDecoder) parts(part func() (wire.Block, bool)) []wire.Block {
 	if text, ok := d.s.Text(); ok {
 		return []wire.Block{{Kind: wire.Text, Text: text}}
 	}
@@ -328,7 +339,7 @@ func (d *requestDecoder) content() []wire.Block {
 	var blocks []wire.Block
 	for i := range d.s.Items() {
 		d.path = append(d.path, step{"content", i})
-		if b, ok := d.part(); ok {
+		if b, ok := part(); ok {
 			blocks = append(blocks, b)
 		}
 		d.path = d.path[:len(d.path)-1]

@@ -124,6 +124,12 @@ func (d *requestDecoder) format() {
 			}
 		}
 	}
+	d.formatted(f, "response_format", "response_format.json_schema")
+}
+
+// formatted takes the format of the answer, which is told at one place of the
+// body and its schema at another.
+func (d *requestDecoder) formatted(f wire.Format, at, schemaAt string) {
 	switch f.Type {
 	case "text":
 		return
@@ -131,10 +137,10 @@ func (d *requestDecoder) format() {
 		f.Schema = nil
 	case "json_schema":
 		if f.Schema == nil {
-			d.fail("response_format.json_schema.schema", "missing; send the JSON Schema of the answer")
+			d.fail(schemaAt+".schema", "missing; send the JSON Schema of the answer")
 		}
 	default:
-		d.fail("response_format.type", strconv.Quote(f.Type)+" is unknown; send text, json_object or json_schema")
+		d.fail(at+".type", strconv.Quote(f.Type)+" is unknown; send text, json_object or json_schema")
 	}
 	d.r.Format = &f
 }

@@ -16,14 +16,8 @@ func (Responses) DecodeRequest(body []byte) (*wire.Request, error) {
 	d := itemsDecoder{requestDecoder: requestDecoder{
 		s: scan.New(body), r: wire.Request{From: drey.WireResponses, WantUsage: true},
 	}}
-	if k := d.s.Kind(); k != scan.Object {
-		return nil, &wire.BodyError{Msg: "the body is " + k.String() + "; send one JSON object"}
-	}
-	for key := range d.s.Fields() {
-		d.field(string(key))
-	}
-	if err := d.s.End(); err != nil {
-		return nil, wire.BadJSON(err)
+	if err := d.fields(d.field); err != nil {
+		return nil, err
 	}
 	d.r.System = append(d.instructions, d.r.System...)
 	if !d.seen {
@@ -152,19 +146,7 @@ func (d *itemsDecoder) textFormat() {
 			}
 		}
 	}
-	switch f.Type {
-	case "text":
-		return
-	case "json_object":
-		f.Schema = nil
-	case "json_schema":
-		if f.Schema == nil {
-			d.fail("text.format.schema", "missing; send the JSON Schema of the answer")
-		}
-	default:
-		d.fail("text.format.type", strconv.Quote(f.Type)+" is unknown; send text, json_object or json_schema")
-	}
-	d.r.Format = &f
+	d.formatted(f, "text.format", "text.format")
 }
 
 // tool reads a tool, or a namespace of some.

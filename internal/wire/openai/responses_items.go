@@ -219,25 +219,8 @@ func (d *itemsDecoder) result(m *item) {
 	d.say(wire.User, b)
 }
 
-// content reads a content: a string, parts, or null.
-func (d *itemsDecoder) content() []wire.Block {
-	if text, ok := d.s.Text(); ok {
-		return []wire.Block{{Kind: wire.Text, Text: text}}
-	}
-	if d.s.Kind() != scan.Array {
-		d.wrong("content", "a string or a list of parts")
-		return nil
-	}
-	var blocks []wire.Block
-	for i := range d.s.Items() {
-		d.path = append(d.path, step{"content", i})
-		if b, ok := d.part(); ok {
-			blocks = append(blocks, b)
-		}
-		d.path = d.path[:len(d.path)-1]
-	}
-	return blocks
-}
+// content reads an item's content.
+func (d *itemsDecoder) content() []wire.Block { return d.parts(d.part) }
 
 func (d *itemsDecoder) part() (b wire.Block, ok bool) {
 	if d.s.Kind() != scan.Object {
