@@ -64,7 +64,9 @@ soak: ## the long loops: kill -9, cancels, faults
 
 bench: build ## latency, throughput and the lifecycle's figures, each beside its reference
 	go test -run '^$$' -bench . -benchtime 1s -count 1 ./internal/wire/... ./internal/route/... ./internal/health/... ./internal/store/... \
-	  ./internal/lifecycle/... ./internal/dormancy/... ./internal/operation/... ./internal/orchestrator/...
+	  ./internal/gateway/... ./internal/upstream/... ./internal/guard/... ./internal/repair/... ./internal/affinity/... ./internal/autoroute/... \
+	  ./internal/redact/... ./internal/spend/... ./internal/healing/... ./internal/server/... ./internal/lifecycle/... ./internal/dormancy/... \
+	  ./internal/operation/... ./internal/orchestrator/...
 	go test -run '^$$' -bench Failover -benchtime 1000x ./bench/inprocess
 	go run ./bench/proxy
 	go run ./bench/lifecycle
