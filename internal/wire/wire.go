@@ -182,7 +182,7 @@ type Counter interface {
 // EncoderOptions say what the answer is called and what the caller asked for.
 type EncoderOptions struct {
 	ID          string // of the message, with the wire's prefix already
-	Model       string // the model that serves
+	Model       string // what to call the model where the provider does not tell which one serves
 	Created     int64  // seconds since epoch, for wires that tell it
 	WantUsage   bool   // chat: send the usage chunk
 	InputTokens int    // the estimate, for message_start

@@ -1,6 +1,7 @@
 package anthropic
 
 import (
+	"cmp"
 	"strconv"
 
 	"github.com/dreyhq/drey/internal/wire"
@@ -82,17 +83,14 @@ func (e *streamEncoder) Encode(dst []byte, ev wire.Event) []byte {
 }
 
 func (e *streamEncoder) start(dst []byte, ev wire.Event) []byte {
-	id, model := e.o.ID, e.o.Model
+	id := e.o.ID
 	if id == "" {
 		id = messageID(ev.ID)
-	}
-	if model == "" {
-		model = ev.Model
 	}
 	dst = append(dst, "event: message_start\n"+`data: {"type":"message_start","message":{"id":`...)
 	dst = scan.AppendString(dst, id)
 	dst = append(dst, `,"type":"message","role":"assistant","model":`...)
-	dst = scan.AppendString(dst, model)
+	dst = scan.AppendString(dst, cmp.Or(ev.Model, e.o.Model))
 	dst = append(dst, `,"content":[],"stop_reason":null,"stop_sequence":null,"usage":`...)
 	dst = appendUsage(dst, wire.Usage{Input: e.o.InputTokens})
 	return append(dst, "}}\n\n"...)

@@ -34,7 +34,7 @@ func (e *encoder) Encode(dst []byte, ev wire.Event) []byte {
 		if id == "" {
 			id = completionID(ev.ID)
 		}
-		e.call(id, cmp.Or(e.o.Model, ev.Model))
+		e.call(id, cmp.Or(ev.Model, e.o.Model))
 		return e.delta(dst, `{"role":"assistant","content":""}`)
 	case wire.BlockStart:
 		return e.block(dst, ev.Block)

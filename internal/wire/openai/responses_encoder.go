@@ -95,7 +95,7 @@ func (e *responsesEncoder) start(dst []byte, ev wire.Event) []byte {
 		id = responseID(ev.ID)
 	}
 	e.head = answerHead{
-		id: id, model: cmp.Or(e.o.Model, ev.Model), created: e.o.Created, status: statusInProgress,
+		id: id, model: cmp.Or(ev.Model, e.o.Model), created: e.o.Created, status: statusInProgress,
 	}
 	e.ids = idsOf(e.head.id)
 	return e.response(e.response(dst, eventCreated, nil), eventInProgress, nil)
