@@ -234,6 +234,17 @@ func readCall(s *scan.Scanner) wire.Block {
 					}
 				}
 			}
+		case "custom":
+			for key := range s.Fields() {
+				switch string(key) {
+				case "name":
+					b.Name, _ = s.Text()
+				case "input":
+					input, _ := s.Text()
+					b.Input = customArguments(input)
+				}
+			}
+			b.Alias = &wire.Alias{Name: b.Name, Form: wire.CustomForm}
 		}
 	}
 	if b.Input == nil {

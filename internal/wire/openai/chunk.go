@@ -25,6 +25,7 @@ type fragment struct {
 	indexed  bool
 	id, name string
 	args     string
+	custom   bool // args are the text of a custom tool and no JSON
 }
 
 func (c *chunk) read(s *scan.Scanner, event string) {
@@ -137,6 +138,16 @@ func readFragment(s *scan.Scanner) fragment {
 					} else if s.Kind() == scan.Object {
 						f.args = string(s.Raw())
 					}
+				}
+			}
+		case "custom":
+			f.custom = s.Kind() == scan.Object
+			for key := range s.Fields() {
+				switch string(key) {
+				case "name":
+					f.name, _ = s.Text()
+				case "input":
+					f.args, _ = s.Text()
 				}
 			}
 		}

@@ -359,10 +359,15 @@ func (c *composer) appendTurns(dst []byte) []byte {
 }
 
 // appendCall writes a tool call; its arguments are the input's JSON as it was
-// written.
+// written, or of a custom tool the text alone.
 func appendCall(dst []byte, b *wire.Block) []byte {
 	dst = append(dst, `{"id":`...)
 	dst = scan.AppendString(dst, b.ID)
+	if isCustom(b) {
+		dst = scan.AppendString(append(dst, `,"type":"custom","custom":{"name":`...), b.Alias.Name)
+		dst = scan.AppendString(append(dst, `,"input":`...), customInput(b.Input))
+		return append(dst, "}}"...)
+	}
 	dst = append(dst, `,"type":"function","function":{"name":`...)
 	dst = scan.AppendString(dst, b.Name)
 	dst = append(dst, `,"arguments":`...)
@@ -373,6 +378,10 @@ func appendCall(dst []byte, b *wire.Block) []byte {
 	}
 	return append(dst, "}}"...)
 }
+
+// isCustom reports whether a call of an answer is one of the caller's custom
+// tools.
+func isCustom(b *wire.Block) bool { return b.Alias != nil && b.Alias.Form == wire.CustomForm }
 
 // appendContent writes parts as one string if they are all text, and else as
 // parts, each in its place.

@@ -448,7 +448,7 @@ func (d *requestDecoder) call() wire.Block {
 				case "name":
 					b.Name = d.text("custom.name")
 				case "input":
-					b.Input = append(scan.AppendString([]byte(`{"input":`), d.text("custom.input")), '}')
+					b.Input = customArguments(d.text("custom.input"))
 				}
 			}
 		}

@@ -45,6 +45,7 @@ func TestDecodeRequest(t *testing.T) {
 		Temperature: json.RawMessage("0.70"), Stop: []string{"END"}, User: "u", OneCall: true,
 		Thinking: wire.Thinking{Mode: "enabled", Effort: "low"}, Choice: wire.Choice{Mode: wire.ChoiceAny},
 		ChatOnly: []wire.ExtraField{{Key: "seed", Value: []byte("7")}},
+		Aliases:  map[string]wire.Alias{"patch": {Name: "patch", Form: wire.CustomForm}},
 		Format:   &wire.Format{Type: "json_schema", Name: "s", Schema: json.RawMessage(`{"type":"object"}`), Strict: &yes},
 		Tools:    []wire.Tool{{Name: "ls", Description: "d", Schema: json.RawMessage(`{"type": "object"}`), Strict: &yes}, {Type: "custom", Name: "patch"}},
 		System:   []wire.Block{txt("lead"), txt("more")},

@@ -13,6 +13,7 @@ func (d *requestDecoder) tool() {
 		return
 	}
 	var t wire.Tool
+	var format []byte
 	for key := range d.s.Fields() {
 		switch string(key) {
 		case "type":
@@ -36,15 +37,27 @@ func (d *requestDecoder) tool() {
 					if v, ok := d.s.Bool(); ok {
 						t.Strict = &v
 					}
+				case "format":
+					format = d.s.Raw()
 				}
 			}
 		}
 	}
-	if t.Type == "function" || t.Type == "" {
+	switch t.Type {
+	case "function", "":
 		t.Type = ""
 		if t.Name == "" {
 			d.fail("function.name", "missing; name the tool")
 		}
+	case "custom":
+		if t.Name == "" {
+			d.fail("custom.name", "missing; name the tool")
+		}
+		t.Description = withFormat(t.Description, format)
+		if d.r.Aliases == nil {
+			d.r.Aliases = map[string]wire.Alias{}
+		}
+		d.r.Aliases[t.Name] = wire.Alias{Name: t.Name, Form: wire.CustomForm}
 	}
 	d.r.Tools = append(d.r.Tools, t)
 }

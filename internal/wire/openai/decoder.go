@@ -39,19 +39,52 @@ type segment struct {
 	kind wire.BlockKind
 
 	// A call.
-	index int
-	id    string
-	name  string
-	json  tracker
-	said  bool // its arguments have begun
+	index  int
+	id     string
+	name   string
+	custom bool // of a custom tool: it brings text, which becomes a string in arguments
+	json   tracker
+	said   bool // its arguments have begun
 
 	held []byte // what came while the segment waited
 }
 
 // waits reports whether the segment may still get more before the next one
-// begins: a call without a name, or with arguments that are not whole.
+// begins: a call without a name, or with arguments that are not whole. The text
+// of a custom call does not tell where it ends.
 func (g *segment) waits() bool {
-	return g.kind == wire.ToolUse && (g.name == "" || !g.json.whole())
+	return g.kind == wire.ToolUse && (g.name == "" || !g.custom && !g.json.whole())
+}
+
+// take returns what a fragment adds to the arguments.
+func (g *segment) take(args string) string {
+	begun := g.said
+	g.said = true
+	if !g.custom {
+		g.json.add(args)
+		return args
+	}
+	quoted := scan.AppendString(nil, args)
+	text := string(quoted[1 : len(quoted)-1])
+	if !begun {
+		text = `{"input":"` + text
+	}
+	return text
+}
+
+// rest is what closes the arguments. None are an empty object, which is what
+// they mean.
+func (g *segment) rest() string {
+	switch {
+	case g.kind != wire.ToolUse, g.said && !g.custom:
+		return ""
+	case g.said:
+		return `"}`
+	case g.custom:
+		return `{"input":""}`
+	default:
+		return "{}"
+	}
 }
 
 // Decode reads one chunk.
@@ -180,14 +213,14 @@ func (d *decoder) call(dst []wire.Event, f *fragment) []wire.Event {
 	if g.name == "" {
 		g.name = f.name
 	}
+	g.custom = g.custom || f.custom && !g.said
 	dst = d.advance(dst)
 	if f.args != "" && !g.json.whole() {
-		g.said = true
-		g.json.add(f.args)
+		text := g.take(f.args)
 		if d.open && d.queue[0] == g {
-			dst = append(dst, wire.Event{Kind: wire.Delta, Text: f.args})
+			dst = append(dst, wire.Event{Kind: wire.Delta, Text: text})
 		} else {
-			g.held = append(g.held, f.args...)
+			g.held = append(g.held, text...)
 		}
 	}
 	return d.advance(dst)
@@ -246,6 +279,9 @@ func (d *decoder) begin(dst []wire.Event, g *segment) []wire.Event {
 			}
 		}
 		b.ID, b.Name = g.id, g.name
+		if g.custom {
+			b.Alias = &wire.Alias{Name: g.name, Form: wire.CustomForm}
+		}
 	}
 	d.open, d.spoke = true, true
 	dst = append(dst, wire.Event{Kind: wire.BlockStart, Block: b})
@@ -256,11 +292,10 @@ func (d *decoder) begin(dst []wire.Event, g *segment) []wire.Event {
 	return dst
 }
 
-// end closes the head. A call without arguments gets an empty object, which is
-// what no arguments mean.
+// end closes the head.
 func (d *decoder) end(dst []wire.Event) []wire.Event {
-	if g := d.queue[0]; g.kind == wire.ToolUse && !g.said {
-		dst = append(dst, wire.Event{Kind: wire.Delta, Text: "{}"})
+	if rest := d.queue[0].rest(); rest != "" {
+		dst = append(dst, wire.Event{Kind: wire.Delta, Text: rest})
 	}
 	d.queue, d.open = d.queue[1:], false
 	return append(dst, wire.Event{Kind: wire.BlockStop})

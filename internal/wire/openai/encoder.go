@@ -15,8 +15,10 @@ type encoder struct {
 	prefix []byte // of every chunk, up to the value of choices
 
 	open     wire.BlockKind
-	said     bool // the open block has said something
-	texts    int  // text blocks so far
+	custom   bool   // the open block is a call of a custom tool
+	args     []byte // of it: its text is known when they are whole
+	said     bool   // the open block has said something
+	texts    int    // text blocks so far
 	thoughts int
 	calls    int // tool calls so far
 	usage    *wire.Usage
@@ -41,7 +43,10 @@ func (e *encoder) Encode(dst []byte, ev wire.Event) []byte {
 	case wire.Delta:
 		return e.more(dst, ev.Text)
 	case wire.BlockStop:
-		if e.open == wire.ToolUse && !e.said {
+		switch {
+		case e.open == wire.ToolUse && e.custom:
+			return e.input(dst)
+		case e.open == wire.ToolUse && !e.said:
 			return e.more(dst, "{}") // no arguments are an empty object
 		}
 		return dst
@@ -86,7 +91,7 @@ func (e *encoder) delta(dst []byte, delta string) []byte {
 // block begins a block. Blocks of one kind are one string on this wire, a line
 // between them, as in a whole answer.
 func (e *encoder) block(dst []byte, b wire.Block) []byte {
-	e.open, e.said = b.Kind, false
+	e.open, e.said, e.custom = b.Kind, false, isCustom(&b)
 	switch b.Kind {
 	case wire.Text:
 		if e.texts++; e.texts > 1 {
@@ -103,6 +108,10 @@ func (e *encoder) block(dst []byte, b wire.Block) []byte {
 		dst = strconv.AppendInt(dst, int64(e.calls-1), 10)
 		dst = append(dst, `,"id":`...)
 		dst = scan.AppendString(dst, b.ID)
+		if e.custom {
+			dst = scan.AppendString(append(dst, `,"type":"custom","custom":{"name":`...), b.Alias.Name)
+			return append(append(dst, `,"input":""}}]}`...), noFinish...)
+		}
 		dst = append(dst, `,"type":"function","function":{"name":`...)
 		dst = scan.AppendString(dst, b.Name)
 		return append(append(dst, `,"arguments":""}}]}`...), noFinish...)
@@ -113,6 +122,11 @@ func (e *encoder) block(dst []byte, b wire.Block) []byte {
 // more writes more of the open block.
 func (e *encoder) more(dst []byte, text string) []byte {
 	if text == "" {
+		return dst
+	}
+	if e.custom {
+		e.made.Add(text)
+		e.args = append(e.args, text...)
 		return dst
 	}
 	var before, behind string
@@ -131,6 +145,17 @@ func (e *encoder) more(dst []byte, text string) []byte {
 	dst = append(e.chunk(dst), before...)
 	dst = scan.AppendString(dst, text)
 	return append(append(dst, behind...), noFinish...)
+}
+
+// input writes the text of a custom call.
+func (e *encoder) input(dst []byte) []byte {
+	input := customInput(e.args)
+	if e.args = nil; len(input) == 0 {
+		return dst
+	}
+	dst = append(e.chunk(dst), `{"tool_calls":[{"index":`...)
+	dst = append(strconv.AppendInt(dst, int64(e.calls-1), 10), `,"custom":{"input":`...)
+	return append(append(scan.AppendString(dst, input), `}}]}`...), noFinish...)
 }
 
 func (e *encoder) finish(dst []byte, ev wire.Event) []byte {

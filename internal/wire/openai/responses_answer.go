@@ -224,7 +224,7 @@ func (it *answerItem) blocks() (bs []wire.Block) {
 func (it *answerItem) args() string {
 	switch it.kind {
 	case itemCustom:
-		return string(append(scan.AppendString([]byte(`{"input":`), it.input), '}'))
+		return string(customArguments(it.input))
 	case itemShell:
 		return string(it.action)
 	default:

@@ -219,16 +219,8 @@ func (d *itemsDecoder) tool(namespace string) {
 // withFormat tells in words the grammar that a custom tool's text must follow,
 // since no other wire has a field for it.
 func withFormat(description string, format []byte) string {
-	var syntax, definition string
 	s := scan.New(format)
-	for key := range s.Fields() {
-		switch string(key) {
-		case "syntax":
-			syntax, _ = s.Text()
-		case "definition":
-			definition, _ = s.Text()
-		}
-	}
+	syntax, definition := grammar(&s)
 	if definition == "" {
 		return description
 	}
@@ -236,6 +228,21 @@ func withFormat(description string, format []byte) string {
 		description += "\n"
 	}
 	return description + "The input follows this " + syntax + " grammar:\n" + definition
+}
+
+// grammar reads the form of a custom tool's text; chat has it one level down.
+func grammar(s *scan.Scanner) (syntax, definition string) {
+	for key := range s.Fields() {
+		switch string(key) {
+		case "syntax":
+			syntax, _ = s.Text()
+		case "definition":
+			definition, _ = s.Text()
+		case "grammar":
+			syntax, definition = grammar(s)
+		}
+	}
+	return syntax, definition
 }
 
 // namespace reads the tools of a namespace from a bookmark in front of them.

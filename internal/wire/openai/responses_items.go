@@ -153,7 +153,7 @@ func (d *itemsDecoder) add(m *item) {
 	case itemCall:
 		d.call(m, flatName(m.namespace, m.name), wire.Arguments(m.arguments))
 	case itemCustom:
-		d.call(m, flatName(m.namespace, m.name), append(scan.AppendString([]byte(`{"input":`), m.input), '}'))
+		d.call(m, flatName(m.namespace, m.name), customArguments(m.input))
 	case itemShell:
 		d.call(m, shellTool, wire.Arguments(string(m.action)))
 	case itemResult, itemCustomResult, itemShellResult:

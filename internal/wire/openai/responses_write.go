@@ -219,10 +219,18 @@ func (o *output) arguments() []byte {
 	return o.text
 }
 
-// input is the text of a custom call. Models that take the tool by its word
-// write the text and no object around it.
-func (o *output) input() []byte {
-	s := scan.New(o.text)
+// input is the text of a custom call.
+func (o *output) input() []byte { return customInput(o.text) }
+
+// customArguments are the arguments that stand for the text of a custom call.
+func customArguments(input string) []byte {
+	return append(scan.AppendString([]byte(`{"input":`), input), '}')
+}
+
+// customInput is the way back. Models that take the tool by its word write the
+// text and no object around it.
+func customInput(arguments []byte) []byte {
+	s := scan.New(arguments)
 	var input string
 	found := false
 	for key := range s.Fields() {
@@ -233,7 +241,7 @@ func (o *output) input() []byte {
 	if found && s.End() == nil {
 		return []byte(input)
 	}
-	return o.text
+	return arguments
 }
 
 // shellAction returns the action of a local shell call, or nil if the arguments

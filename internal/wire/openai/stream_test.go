@@ -128,6 +128,16 @@ func TestDecoder(t *testing.T) {
 			"start m\ntext \"a\" .\nfinish \n",
 		},
 		{
+			"calls of custom tools, whose text becomes a string",
+			[]string{
+				`{"delta":{"tool_calls":[{"index":0,"id":"c1","type":"custom","custom":{"name":"patch","input":""}}]}}`,
+				`{"delta":{"tool_calls":[{"index":0,"custom":{"input":"+ \"a"}}]}}`, `{"delta":{"tool_calls":[{"index":0,"custom":{"input":"}\n"}}]}}`,
+				`{"delta":{"tool_calls":[{"index":1,"id":"c2","type":"custom","custom":{"name":"patch"}}]}}`, `{"delta":{"content":"b"}}`,
+				`{"delta":{},"finish_reason":"tool_calls"}`, "[DONE]",
+			},
+			"start m\ncall c1 patch \"{\\\"input\\\":\\\"+ \\\\\\\"a\" \"}\\\\n\" \"\\\"}\" .\ncall c2 patch \"{\\\"input\\\":\\\"\\\"}\" .\ntext \"b\" .\nfinish tools\n",
+		},
+		{
 			"nothing follows the end",
 			[]string{`{"delta":{"content":"a"},"finish_reason":"stop"}`, "[DONE]", `{"delta":{"content":"b"}}`, "junk"},
 			"start m\ntext \"a\" .\nfinish end\n",
@@ -368,7 +378,7 @@ func BenchmarkObserver(b *testing.B) {
 
 func TestEncoder(t *testing.T) {
 	events := []wire.Event{
-		{Kind: wire.Start, ID: "x", Model: "y", Usage: &wire.Usage{Input: 3}},
+		{Kind: wire.Start, ID: "x", Model: "m", Usage: &wire.Usage{Input: 3}},
 		{Kind: wire.BlockStart, Block: wire.Block{Kind: wire.Reasoning}}, {Kind: wire.Delta, Text: "hm"}, {Kind: wire.Sign, Text: "s"}, {Kind: wire.BlockStop},
 		{Kind: wire.BlockStart, Block: wire.Block{Kind: wire.Redacted, Text: "r"}}, {Kind: wire.BlockStop},
 		{Kind: wire.BlockStart}, {Kind: wire.Delta, Text: "a\""}, {Kind: wire.BlockStop},
@@ -394,7 +404,7 @@ func TestEncoder(t *testing.T) {
 		chunk(`[{"index":0,"delta":{},"finish_reason":"tool_calls"}]`)
 	usage := chunk(`[],"usage":{"prompt_tokens":4,"completion_tokens":9,"total_tokens":13,"prompt_tokens_details":{"cached_tokens":1}}`)
 	for _, asked := range []bool{false, true} {
-		enc := Chat{}.NewEncoder(wire.EncoderOptions{ID: "chatcmpl-1", Model: "m", Created: 7, WantUsage: asked})
+		enc := Chat{}.NewEncoder(wire.EncoderOptions{ID: "chatcmpl-1", Model: "asked", Created: 7, WantUsage: asked})
 		var got []byte
 		for _, ev := range events {
 			got = enc.Encode(got, ev)
