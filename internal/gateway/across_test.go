@@ -7,6 +7,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/wire"
 )
 
 // answers of a whole and a streamed kind, per provider's wire.
@@ -55,5 +56,102 @@ func TestTheModelToldIsTheOneThatServed(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// A caller that wants one call at a time gets the first that was printed, on
+// every way through.
+func TestOnePrintedCallAtATime(t *testing.T) {
+	wish := map[drey.Wire][2]string{
+		drey.WireAnthropic: {"tool_choice", `{"type":"auto","disable_parallel_tool_use":true}`},
+		drey.WireChat:      {"parallel_tool_calls", "false"},
+		drey.WireResponses: {"parallel_tool_calls", "false"},
+	}
+	second := strings.Replace(printedCall, `"ls"`, `"pwd"`, 1)
+	if second == printedCall {
+		t.Fatal("both calls are the same")
+	}
+	for _, p := range pairings {
+		for _, stream := range []bool{false, true} {
+			t.Run(name(p, form(stream)), func(t *testing.T) {
+				l := newLab(t, nil, p.saying(stream, Mending{Repair: true}, printedCall, "\n", second))
+				a := l.ask(t.Context(), p.caller, toolPrompt(p.caller, stream, wish[p.caller][0], wish[p.caller][1]))
+				if got, want := tell(a.read(t, p.caller)), `"" Bash{"command": "ls"} tools`; got != want {
+					t.Errorf("%s, want %s\n%s", got, want, a.body)
+				}
+				if calls, _ := l.last().mendedRow(); calls != 1 {
+					t.Errorf("the row tells of %d calls", calls)
+				}
+			})
+		}
+	}
+}
+
+// A finish reason that nobody knows is a normal end to the caller, and noted.
+func TestAnUnknownFinishReasonIsNoted(t *testing.T) {
+	for _, caller := range callers {
+		for _, provider := range bothWires {
+			if caller == provider {
+				continue // it reaches the caller as it came
+			}
+			for _, stream := range []bool{false, true} {
+				t.Run(name(caller, provider, form(stream)), func(t *testing.T) {
+					p, s := spoken(provider, stream)
+					s.body = strings.NewReplacer(`"end_turn"`, `"because"`, `"stop"`, `"because"`).Replace(s.body)
+					l := newLab(t, nil, p)
+					a := l.ask(t.Context(), caller, prompt(caller, stream))
+					if r := a.read(t, caller); r.Stop != wire.StopEnd {
+						t.Errorf("the caller reads %s in\n%s", r.Stop, a.body)
+					}
+					if got := l.last().events("finish-reason-unknown"); len(got) != 1 || got[0] != "a because" {
+						t.Errorf("noted: %q", got)
+					}
+				})
+			}
+		}
+	}
+}
+
+// Under an anthropic-version without sampling fields none is added, neither by
+// the configuration nor in translation; the caller's own stay.
+func TestNoSamplingFieldIsAddedUnderALaterVersion(t *testing.T) {
+	const own = `{"model":"x","max_tokens":5,"top_k":3,"messages":[{"role":"user","content":"hi"}]}`
+	const chat = `{"model":"x","max_tokens":5,"top_p":0.5,"messages":[{"role":"user","content":"hi"}]}`
+	for _, c := range []struct {
+		name                string
+		wire                drey.Wire
+		body                string
+		caller, configured  string
+		temperature, others string
+	}{
+		{"the older version", drey.WireAnthropic, own, "2023-06-01", "", "0.7", "3"},
+		{"none", drey.WireAnthropic, own, "", "", "0.7", "3"},
+		{"the later version", drey.WireAnthropic, own, "2026-10-21", "", "", "3"},
+		{"one after it", drey.WireAnthropic, own, "2027-01-01", "", "", "3"},
+		{"the configuration decides", drey.WireAnthropic, own, "2026-10-21", "2023-06-01", "0.7", "3"},
+		{"translated, older", drey.WireChat, chat, "", "", "0.7", "0.5"},
+		{"translated, later", drey.WireChat, chat, "", "2026-10-21", "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p, s := spoken(drey.WireAnthropic, false)
+			change := p.change
+			p.change = func(p *Provider) {
+				change(p)
+				p.Extra = []wire.ExtraField{{Key: "temperature", Value: []byte("0.7")}, {Key: "service_tier", Value: []byte(`"auto"`)}}
+				if c.configured != "" {
+					p.Headers = map[string]string{"anthropic-version": c.configured}
+				}
+			}
+			newLab(t, nil, p).ask(t.Context(), c.wire, c.body, func(r *Request) {
+				if c.caller != "" {
+					r.Header.Set("Anthropic-Version", c.caller)
+				}
+			})
+			sent := s.calls[0].body
+			others := gjson.Get(sent, "top_k").Raw + gjson.Get(sent, "top_p").Raw
+			if got := gjson.Get(sent, "temperature").Raw; got != c.temperature || others != c.others || gjson.Get(sent, "service_tier").Str != "auto" {
+				t.Errorf("the provider got %s", sent)
+			}
+		})
 	}
 }

@@ -185,12 +185,12 @@ func tokensOf(r *wire.Response) int {
 }
 
 func (res *result) report(r wire.Report) {
-	res.usage, res.stop, res.model = r.Usage, r.Stop, r.Model
+	res.usage, res.stop, res.model, res.odd = r.Usage, r.Stop, r.Model, r.Odd
 }
 
 func reportOf(r *wire.Response) wire.Report {
 	u := r.Usage
-	return wire.Report{Usage: &u, Stop: r.Stop, Model: r.Model}
+	return wire.Report{Usage: &u, Stop: r.Stop, Odd: r.Odd, Model: r.Model}
 }
 
 // isEmpty reports whether an answer has no tool call and only blank text;

@@ -123,9 +123,10 @@ func (x *exchange) body(a *attempt) (*wire.Body, error) {
 		system = *own
 	}
 	model := a.model(x.choice.Ours)
+	extra, drop := x.additions(a)
 	if a.same {
 		return x.codec.Rewrite(x.req.Body, wire.Edits{
-			Model: model, Extra: p.Extra, Drop: p.Drop, AppendSystem: system, MaxTokensKey: p.MaxTokensKey,
+			Model: model, Extra: extra, Drop: drop, AppendSystem: system, MaxTokensKey: p.MaxTokensKey,
 			IncludeUsage: x.head.Stream, StripLines: p.StripLines, Prefill: x.rescue.prefill,
 		})
 	}
@@ -141,7 +142,7 @@ func (x *exchange) body(a *attempt) (*wire.Body, error) {
 		Model: model, Price: p.Price, MaxTokensKey: p.MaxTokensKey, MaxOutputTokens: f.maxOutput,
 		Documents: f.can.Documents == route.Yes, Cache: p.Cache, JSONSchema: f.can.JSONSchema == route.Yes,
 		ReasoningHistory: p.ReasoningBack, OpenAIHost: openAIHost(p.URL), AppendSystem: system,
-		Stream: a.streamed, StripLines: p.StripLines, Extra: p.Extra, Drop: p.Drop,
+		Stream: a.streamed, StripLines: p.StripLines, Extra: extra, Drop: drop,
 	})
 	if err != nil {
 		return nil, err

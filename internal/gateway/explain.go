@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"strings"
 	"time"
 
 	"github.com/dreyhq/drey"
@@ -70,6 +71,9 @@ func (x *exchange) ended(l *lane, res result, took time.Duration) {
 		rec.Status = 200
 		x.rec.Provider, x.rec.Served, x.rec.Stop = l.p.ID, res.model, res.stop
 		x.event(drey.Info, "provider-ok", drey.F("provider", l.p.ID), drey.F("duration_ms", took.Milliseconds()))
+		if res.odd != "" {
+			x.event(drey.Info, "finish-reason-unknown", drey.F("provider", l.p.ID), drey.F("finish_reason", x.redact(oddly(res.odd))))
+		}
 	} else {
 		rec.Error = x.redact(res.verdict.Text)
 		x.event(drey.Warn, "provider-failed", drey.F("provider", l.p.ID), drey.F("class", res.verdict.Class),
@@ -122,3 +126,7 @@ func (x *exchange) conclude() {
 		})
 	}
 }
+
+// oddly is a word of a provider's as an event tells it: no longer than any that
+// is known.
+func oddly(word string) string { return strings.ToValidUTF8(word[:min(len(word), 64)], "") }

@@ -55,7 +55,7 @@ func (x *exchange) mend(a *attempt, whole bool) {
 		if o.Tools = t.tools; a.same {
 			o.Aliases = t.aliases
 		}
-		o.NewID = x.callID
+		o.NewID, o.OneCall = x.callID, x.head.OneCall
 	}
 	if p := x.rescue.prefill; p != nil {
 		o.Before = p.Text

@@ -26,6 +26,7 @@ type result struct {
 	usage     *wire.Usage
 	stop      wire.Stop
 	model     string
+	odd       string // a reason to stop that nobody knows
 	// empty delivers a complete answer that has nothing in it, in case no
 	// provider has a better one.
 	empty func() error
@@ -62,6 +63,9 @@ func (res *result) note(s wire.Signal) {
 	}
 	if s.Stop != wire.StopUnknown {
 		res.stop = s.Stop
+	}
+	if s.Odd != "" {
+		res.odd = s.Odd
 	}
 	if s.Model != "" {
 		res.model = s.Model

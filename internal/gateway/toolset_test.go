@@ -46,8 +46,8 @@ func TestToolCache(t *testing.T) {
 	}
 }
 
-// A vendor's own tools are not called for it; those that only Responses has are,
-// as functions.
+// A vendor's own tools are not called for it; those that only OpenAI's
+// wires have are, as functions.
 func TestToolsets(t *testing.T) {
 	for _, c := range []struct {
 		wire     drey.Wire
@@ -56,7 +56,7 @@ func TestToolsets(t *testing.T) {
 		aliases  map[string]wire.Form
 	}{
 		{drey.WireAnthropic, `[{"name":"Bash","input_schema":{"type":"object"}},{"type":"web_search_20250305","name":"web_search"}]`, 1, nil},
-		{drey.WireChat, `[{"type":"function","function":{"name":"ls"}},{"type":"custom","custom":{"name":"patch"}}]`, 1, nil},
+		{drey.WireChat, `[{"type":"function","function":{"name":"ls"}},{"type":"custom","custom":{"name":"patch"}}]`, 2, map[string]wire.Form{"patch": wire.CustomForm}},
 		{drey.WireResponses, `[{"type":"function","name":"ls"},{"type":"namespace","name":"n","tools":[{"type":"function","name":"e"}]},{"type":"custom","name":"p"},{"type":"local_shell"},{"type":"web_search"}]`, 4,
 			map[string]wire.Form{"n__e": wire.FunctionForm, "p": wire.CustomForm, "local_shell": wire.ShellForm}},
 	} {

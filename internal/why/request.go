@@ -263,6 +263,8 @@ func (n *narrator) tell(ev drey.Event, later []drey.Event) {
 		n.say(ev.At, ev, "rule %s of the auto-router could not be evaluated, and counted as false: %s", text(ev, "rule_id"), text(ev, "error"))
 	case "empty-answer":
 		n.say(ev.At, ev, "the answer of %s was empty", id)
+	case "finish-reason-unknown":
+		n.say(ev.At, ev, "%s ended its answer for a reason that nobody knows (%q); the caller was told that it is complete", id, text(ev, "finish_reason"))
 	case "drift-detected":
 		n.say(ev.At, ev, "%s", worse(ev, id+"'s"))
 	case "drift-recovered":

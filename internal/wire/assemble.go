@@ -37,7 +37,7 @@ func (a *Assembler) Add(ev Event) {
 		a.close()
 	case Finish:
 		a.close()
-		a.r.Stop, a.r.StopSequence = ev.Stop, ev.StopSequence
+		a.r.Stop, a.r.StopSequence, a.r.Odd = ev.Stop, ev.StopSequence, ev.Odd
 		a.done = true
 	}
 }
@@ -137,5 +137,5 @@ func Play(dst []Event, r *Response) []Event {
 		}
 		dst = append(dst, Event{Kind: BlockStop})
 	}
-	return append(dst, Event{Kind: Finish, Stop: r.Stop, StopSequence: r.StopSequence, Usage: &u})
+	return append(dst, Event{Kind: Finish, Stop: r.Stop, StopSequence: r.StopSequence, Odd: r.Odd, Usage: &u})
 }

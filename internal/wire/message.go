@@ -178,6 +178,7 @@ type Response struct {
 	// StopSequence is the one that stopped it, if Stop is StopSequence and the
 	// provider told.
 	StopSequence string
+	Odd          string // the reason as the provider spelled it, where it is none that we know
 	Usage        Usage
 }
 
@@ -255,5 +256,6 @@ type Event struct {
 	Text         string
 	Stop         Stop
 	StopSequence string
+	Odd          string // as in Response
 	Usage        *Usage
 }

@@ -154,7 +154,7 @@ func (s *source) note(sig *Signal, ev *Event) {
 	case Start:
 		s.model = ev.Model
 	case Finish:
-		sig.Done, sig.Last, sig.Stop = true, true, ev.Stop
+		sig.Done, sig.Last, sig.Stop, sig.Odd = true, true, ev.Stop, ev.Odd
 		s.ended, s.done = true, true
 	}
 }

@@ -85,6 +85,7 @@ type Head struct {
 	Tools     []string // names of declared tools, in order
 	Declared  []byte   // the list of declared tools as it was written, within the body; nil if there is none
 	NoCalls   bool     // tool_choice forbids every call
+	OneCall   bool     // one tool call at a time is wanted
 	Choices   int      // chat: n, how many answers are wanted; 0 = it did not say, which is one
 }
 
@@ -198,6 +199,7 @@ type Signal struct {
 	Done    bool   // the answer is complete, and properly so
 	Last    bool   // nothing can follow on this wire: message_stop, [DONE]
 	Stop    Stop   // why it stopped, once known
+	Odd     string // as in Response; only of streams that are translated
 	Usage   *Usage // if the frame reported usage
 	Model   string // the model that the provider says it is
 	Next    int    // responses: the number of the event that would follow for the caller
@@ -208,6 +210,7 @@ type Signal struct {
 type Report struct {
 	Usage *Usage
 	Stop  Stop
+	Odd   string // as in Response; only of answers that are translated
 	Model string
 	Empty bool // no tool call and only blank text
 	Tools int  // tool calls

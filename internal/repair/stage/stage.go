@@ -30,6 +30,9 @@ type Options struct {
 	// NewID makes the id of a call that was found, with the prefix of its wire.
 	// It must be there if Tools are.
 	NewID func() string
+	// OneCall lets the first call that is found through and leaves out what comes
+	// behind it: the caller asked for one at a time.
+	OneCall bool
 	// Aliases tell, by name, what the caller calls tools whose form its own wire
 	// alone has. nil = none, or wire.Back takes care of them.
 	Aliases map[string]wire.Alias
@@ -124,6 +127,7 @@ func (s *Stage) Event(dst []wire.Event, ev wire.Event) []wire.Event {
 			return s.text(dst, ev.Block.Text)
 		case wire.ToolUse:
 			s.native, s.lead.state = true, leadOver
+			s.skip = s.o.OneCall && len(s.calls) > 0
 		case wire.Reasoning, wire.Redacted:
 			if s.o.Reasoning == Drop {
 				s.skip, s.touched, s.dropped = true, true, true
@@ -228,6 +232,9 @@ func (s *Stage) call(dst []wire.Event, c repair.Call) []wire.Event {
 		dst = append(dst, wire.Event{Kind: wire.BlockStop})
 	}
 	s.out, s.blank, s.split, s.touched = false, "", true, true
+	if s.o.OneCall && len(s.calls) > 0 {
+		return dst
+	}
 	s.calls = append(s.calls, c)
 	b := wire.Block{Kind: wire.ToolUse, ID: s.o.NewID(), Name: c.Name}
 	if a, ok := s.o.Aliases[c.Name]; ok {

@@ -105,6 +105,8 @@ func TestAnswers(t *testing.T) {
 			want: `"I look.\n"; call_1 Bash {"command": "ls"}; "\nDone."; tools`},
 		{name: "two calls and one again", o: stage.Options{Tools: tools()}, text: listFiles + "\n" + strings.Replace(listFiles, "ls", "pwd", 1) + "\n" + listFiles,
 			want: `call_1 Bash {"command": "ls"}; call_2 Bash {"command": "pwd"}; tools`},
+		{name: "one call at a time", o: stage.Options{Tools: tools(), OneCall: true}, text: listFiles + "\n" + strings.Replace(listFiles, "ls", "pwd", 1) + "\nDone.",
+			want: `call_1 Bash {"command": "ls"}; "\nDone."; tools`},
 		{name: "a printed call in an answer with a proper one", o: stage.Options{Tools: tools(), Whole: true}, text: "x", more: []wire.Block{native, {Kind: wire.Text, Text: listFiles}},
 			want: `"x"; n Bash {"command":"pwd"}; "` + strings.ReplaceAll(listFiles, `"`, `\"`) + `"; end`},
 		{name: "no repair", o: stage.Options{Filters: []string{repair.StripStopMarkers}}, text: listFiles,

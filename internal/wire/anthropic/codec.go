@@ -67,6 +67,14 @@ func stopOf(reason []byte) wire.Stop {
 	}
 }
 
+// oddReason returns a stop_reason that we do not know, as it was told.
+func oddReason(reason []byte) string {
+	if stopOf(reason) != wire.StopUnknown {
+		return ""
+	}
+	return string(reason)
+}
+
 // stopReason writes why an answer ended. One with a tool call says tool_use
 // whatever the provider said, since agents run tools only then; but an answer
 // that was cut by its length may hold half a call.

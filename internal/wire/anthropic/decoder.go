@@ -19,6 +19,7 @@ type streamDecoder struct {
 	told    bool // some usage was
 	stop    wire.Stop
 	seq     string
+	odd     string // a stop_reason that we do not know
 	done    bool
 }
 
@@ -50,7 +51,7 @@ func (d *streamDecoder) Decode(dst []wire.Event, ev sse.Event) ([]wire.Event, er
 		dst = d.end(dst)
 	case "message_delta":
 		if f.stop != nil {
-			d.stop, d.seq = stopOf(f.stop), string(f.sequence)
+			d.stop, d.seq, d.odd = stopOf(f.stop), string(f.sequence), oddReason(f.stop)
 		}
 		if f.hasUsage {
 			dst = append(dst, wire.Event{Kind: wire.UsageReport, Usage: d.report(true)})
@@ -58,7 +59,7 @@ func (d *streamDecoder) Decode(dst []wire.Event, ev sse.Event) ([]wire.Event, er
 	case "message_stop":
 		d.done = true
 		dst = d.end(d.start(dst))
-		dst = append(dst, wire.Event{Kind: wire.Finish, Stop: d.stop, StopSequence: d.seq, Usage: d.report(d.told)})
+		dst = append(dst, wire.Event{Kind: wire.Finish, Stop: d.stop, StopSequence: d.seq, Odd: d.odd, Usage: d.report(d.told)})
 	case "error":
 		return dst, f.err
 	}

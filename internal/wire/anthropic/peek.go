@@ -34,8 +34,11 @@ func (Codec) Peek(body []byte) (wire.Head, error) {
 			p.tools()
 		case "tool_choice":
 			for key := range s.Fields() {
-				if string(key) == "type" {
+				switch string(key) {
+				case "type":
 					h.NoCalls = string(s.Word()) == "none"
+				case "disable_parallel_tool_use":
+					h.OneCall, _ = s.Bool()
 				}
 			}
 		case "thinking":

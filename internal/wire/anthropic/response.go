@@ -57,7 +57,8 @@ func (Codec) DecodeResponse(body []byte) (*wire.Response, error) {
 		case "model":
 			r.Model, _ = s.Text()
 		case "stop_reason":
-			r.Stop = stopOf(s.Word())
+			reason := s.Word()
+			r.Stop, r.Odd = stopOf(reason), oddReason(reason)
 		case "stop_sequence":
 			r.StopSequence, _ = s.Text()
 		case "usage":

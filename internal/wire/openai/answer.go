@@ -177,7 +177,10 @@ func (c *collector) top(key []byte, s *scan.Scanner) {
 	}
 }
 
-func (c *collector) finish(s *scan.Scanner) { c.r.Stop = stopOf(unquoted(s)) }
+func (c *collector) finish(s *scan.Scanner) {
+	reason := unquoted(s)
+	c.r.Stop, c.r.Odd = stopOf(reason), oddReason(reason)
+}
 
 func (c *collector) message(key []byte, s *scan.Scanner) {
 	switch string(key) {

@@ -43,7 +43,11 @@ func TestDecodeResponse(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := &wire.Response{ID: "chatcmpl-1", Model: "m", Created: 7, Blocks: tt.blocks, Stop: tt.stop,
+			var odd string
+			if tt.stop == wire.StopUnknown {
+				odd = strings.Trim(tt.finish, `"`)
+			}
+			want := &wire.Response{Odd: odd, ID: "chatcmpl-1", Model: "m", Created: 7, Blocks: tt.blocks, Stop: tt.stop,
 				Usage: wire.Usage{Input: 6, Output: 5, CacheRead: 4, Reasoning: 2}}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Error(diff)

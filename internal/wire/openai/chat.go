@@ -60,6 +60,14 @@ func stopOf(reason []byte) wire.Stop {
 	}
 }
 
+// oddReason returns a finish_reason that we do not know, as it was told.
+func oddReason(reason []byte) string {
+	if stopOf(reason) != wire.StopUnknown {
+		return ""
+	}
+	return string(reason)
+}
+
 // settle returns the reason of an answer that is known in whole. A turn with a
 // tool call stopped for it whatever the provider said, unless it ran out of
 // tokens: then the call may be half a one. A turn without a call did not.

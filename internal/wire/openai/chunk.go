@@ -15,6 +15,7 @@ type chunk struct {
 	calls                    []fragment
 	ended                    bool
 	stop                     wire.Stop
+	odd                      string
 	usage                    *wire.Usage
 	err                      *wire.AnswerError
 }
@@ -70,7 +71,7 @@ func (c *chunk) choice(s *scan.Scanner) {
 		switch string(key) {
 		case "finish_reason":
 			if reason := unquoted(s); len(reason) > 0 {
-				c.ended, c.stop = true, stopOf(reason)
+				c.ended, c.stop, c.odd = true, stopOf(reason), oddReason(reason)
 			}
 		case "delta", "message":
 			c.delta(s)

@@ -31,6 +31,7 @@ type decoder struct {
 	finished bool       // Finish was told
 	failed   bool
 	stop     wire.Stop
+	odd      string // a finish_reason that we do not know
 	usage    *wire.Usage
 }
 
@@ -156,7 +157,7 @@ func (d *decoder) take(dst []wire.Event, c *chunk) ([]wire.Event, error) {
 			dst = d.call(dst, &c.calls[i])
 		}
 		if c.ended {
-			d.ended = true
+			d.ended, d.odd = true, c.odd
 			if d.stop != wire.StopRefusal {
 				d.stop = c.stop
 			}
@@ -318,7 +319,7 @@ func (d *decoder) finish(dst []wire.Event) ([]wire.Event, error) {
 		dst = d.end(dst)
 	}
 	d.finished = true
-	return append(dst, wire.Event{Kind: wire.Finish, Stop: settle(d.stop, len(d.calls) > 0), Usage: d.usage}), nil
+	return append(dst, wire.Event{Kind: wire.Finish, Stop: settle(d.stop, len(d.calls) > 0), Odd: d.odd, Usage: d.usage}), nil
 }
 
 // Close ends an answer that had its finish_reason; any other was cut.

@@ -74,6 +74,8 @@ func (p *peek) field(key []byte) {
 		p.tools(p.tool)
 	case "tool_choice":
 		p.choice()
+	case "parallel_tool_calls":
+		p.parallel()
 	case "n":
 		h.Choices, _ = s.Int()
 	case "messages":
@@ -99,6 +101,11 @@ func (p *peek) choice() {
 	if p.s.Kind() == scan.String {
 		p.head.NoCalls = string(p.s.Word()) == "none"
 	}
+}
+
+func (p *peek) parallel() {
+	parallel, ok := p.s.Bool()
+	p.head.OneCall = ok && !parallel
 }
 
 func (p *peek) tool() {

@@ -50,6 +50,8 @@ func (p *peek) responsesField(key []byte) {
 		p.tools(func() { p.responsesTool("") })
 	case "tool_choice":
 		p.choice()
+	case "parallel_tool_calls":
+		p.parallel()
 	case "input":
 		if s.CountText(&p.est.Count) {
 			h.Turns++
