@@ -35,7 +35,7 @@ func (p *pass) Frame(dst []byte, ev sse.Event) ([]byte, Signal) {
 	s, show := p.o.Observe(ev)
 	s.Err = cutWithin(ev, s.Err)
 	p.failed, p.last = s.Err != nil, p.last || s.Last
-	if show && !p.failed {
+	if show && !p.failed && !Torn(ev) {
 		dst = append(dst, ev.Raw...)
 	}
 	return dst, s
@@ -52,6 +52,11 @@ func (p *pass) Close(dst []byte) ([]byte, Signal) {
 	}
 	return dst, s
 }
+
+// Torn reports whether a frame is what is left of one that broke off before its
+// data. It means nothing, but clients that go by its name alone would take
+// "event: message_stop" for the end.
+func Torn(ev sse.Event) bool { return ev.Partial && len(ev.Data) == 0 }
 
 // cutWithin tells a frame that makes no sense because the body ended in its
 // middle from one that never made any: the first is a cut.

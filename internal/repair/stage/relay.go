@@ -103,7 +103,7 @@ func (p *pass) Frame(dst []byte, ev sse.Event) ([]byte, wire.Signal) {
 	if p.last = p.last || sig.Last; sig.Err != nil {
 		return p.fail(dst, sig)
 	}
-	if show {
+	if show && !wire.Torn(ev) {
 		p.raw.frames = append(p.raw.frames, ev.Raw...)
 	}
 	dst = p.tell(dst, ev, &sig)

@@ -255,6 +255,7 @@ func (Responses) EncodeResponse(r *wire.Response) ([]byte, error) {
 		if b.Kind == wire.ToolUse {
 			o.text = b.Input
 		}
+		o.settle()
 		if n++; n > 1 {
 			items = append(items, ',')
 		}

@@ -190,6 +190,12 @@ func (e *responsesEncoder) stop(dst []byte) []byte {
 		return dst
 	}
 	e.open = false
+	if e.item.form == wire.ShellForm {
+		e.item.settle()
+		if dst = e.itemEvent(dst, eventItem, statusInProgress); e.item.form == wire.FunctionForm {
+			dst = e.text(dst, eventArguments, "delta", string(e.item.arguments()), "")
+		}
+	}
 	switch it := &e.item; {
 	case it.kind == wire.ToolUse && it.form == wire.CustomForm:
 		input := string(it.input())
@@ -197,10 +203,9 @@ func (e *responsesEncoder) stop(dst []byte) []byte {
 			dst = e.text(dst, eventInput, "delta", input, "")
 		}
 		dst = e.text(dst, "response.custom_tool_call_input.done", "input", input, "")
-	case it.kind == wire.ToolUse && it.form == wire.ShellForm:
-		dst = e.itemEvent(dst, eventItem, statusInProgress)
+	case it.kind == wire.ToolUse && it.form == wire.ShellForm: // the item is all there is
 	case it.kind == wire.ToolUse:
-		if len(it.text) == 0 {
+		if len(it.text) == 0 && e.deltas {
 			dst = e.text(dst, eventArguments, "delta", "{}", "")
 		}
 		dst = e.event(dst, "response.function_call_arguments.done", func(b []byte) []byte {

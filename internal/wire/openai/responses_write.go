@@ -3,6 +3,7 @@ package openai
 import (
 	"cmp"
 	"strconv"
+	"strings"
 
 	"github.com/dreyhq/drey/internal/wire"
 	"github.com/dreyhq/drey/internal/wire/scan"
@@ -142,6 +143,14 @@ func newOutput(ids itemIDs, n int, b *wire.Block) output {
 	return o
 }
 
+// settle is told that all of the item is known. A call of the local shell that
+// names no command is one of a function, which the client can refuse.
+func (o *output) settle() {
+	if o.form == wire.ShellForm && shellAction(o.arguments()) == nil {
+		o.form, o.id = wire.FunctionForm, "fc_"+strings.TrimPrefix(o.id, "lsh_")
+	}
+}
+
 // append writes the item. One that is in progress holds nothing yet.
 func (o *output) append(dst []byte, status string) []byte {
 	begun := status == statusInProgress
@@ -191,11 +200,9 @@ func (o *output) appendCall(dst []byte, status string) []byte {
 	case wire.CustomForm:
 		kind, field, value = itemCustom, "input", o.input()
 	case wire.ShellForm:
-		if action := shellAction(o.arguments()); action != nil {
-			dst = append(append(append(dst, `,"type":"local_shell_call","status":"`...), status...), `","call_id":`...)
-			dst = scan.AppendString(dst, o.cause)
-			return append(append(append(dst, `,"action":`...), action...), '}')
-		}
+		dst = append(append(append(dst, `,"type":"local_shell_call","status":"`...), status...), `","call_id":`...)
+		dst = scan.AppendString(dst, o.cause)
+		return append(append(append(dst, `,"action":`...), shellAction(o.arguments())...), '}')
 	}
 	if status == statusInProgress {
 		value = nil
