@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/repair"
 	"github.com/dreyhq/drey/internal/route"
 	"github.com/dreyhq/drey/internal/upstream"
 	"github.com/dreyhq/drey/internal/wire"
@@ -142,13 +143,16 @@ func (x *exchange) goOn(a *attempt) *wire.Continuation {
 // back is what an answer must get back on its way to the caller. On the same
 // wire nothing was changed.
 func (x *exchange) back(a *attempt) wire.Back {
-	switch {
-	case a.same:
+	if a.same {
 		return wire.Back{}
-	case x.rescue.resuming():
-		return wire.NewBack(x.rescue.asked, a.encoded)
 	}
-	return wire.NewBack(x.decoded, a.encoded)
+	asked := x.decoded
+	if x.rescue.resuming() {
+		asked = x.rescue.asked
+	}
+	b := wire.NewBack(asked, a.encoded)
+	b.Lenient = repair.Arguments
+	return b
 }
 
 // toEncode is the request that is told across wires.

@@ -63,6 +63,17 @@ type Call struct {
 	Shape     Shape
 }
 
+// Arguments reads the arguments of a call as models write them: single quotes,
+// bare keys, trailing commas, line ends in strings. ok is false if they are no
+// object even so.
+func Arguments(text string) (object []byte, ok bool) {
+	n, ok := parse([]byte(text))
+	if !ok || n.kind != objectNode {
+		return nil, false
+	}
+	return n.json(), true
+}
+
 // Piece is what a Scanner lets through: text, or one call.
 type Piece struct {
 	Text string // if Call is nil; not empty

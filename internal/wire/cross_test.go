@@ -17,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/dreyhq/drey"
+	"github.com/dreyhq/drey/internal/repair"
 	"github.com/dreyhq/drey/internal/repair/stage"
 	"github.com/dreyhq/drey/internal/wire"
 	"github.com/dreyhq/drey/internal/wire/anthropic"
@@ -46,7 +47,7 @@ const inputTokens = 33
 
 func (c *crossing) back() wire.Back {
 	b := wire.NewBack(c.request, c.encoded)
-	b.InputTokens = inputTokens
+	b.InputTokens, b.Lenient = inputTokens, repair.Arguments
 	return b
 }
 

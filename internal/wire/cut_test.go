@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -237,8 +238,8 @@ func FuzzAnswers(f *testing.F) {
 					continue
 				}
 				r, err := from.DecodeResponse(body)
-				if err != nil {
-					continue
+				if err != nil || slices.ContainsFunc(r.Blocks, func(b wire.Block) bool { return b.Kind == wire.ToolUse && (b.ID == "" || b.Name == "") }) {
+					continue // no caller could answer such a call
 				}
 				once, err := over.EncodeResponse(r)
 				if err != nil || !json.Valid(once) {

@@ -24,6 +24,10 @@ type Back struct {
 	// InputTokens is the estimate of the prompt, for a whole answer whose
 	// provider reported no usage; 0 = leave such an answer as it is.
 	InputTokens int
+	// Lenient reads arguments that are no JSON, as far as anybody can; nil =
+	// nobody can. Of a stream only those are mended that show at their beginning
+	// that they are none: the rest has gone out by then.
+	Lenient func(text string) (object []byte, ok bool)
 }
 
 // NewBack returns what answers to enc, which encodes r, must get back.
@@ -37,6 +41,11 @@ func (b Back) Response(r *Response) {
 		var e Estimator
 		e.Blocks(r.Blocks)
 		r.Usage = Usage{Input: b.InputTokens, Output: e.Tokens(), Estimated: true}
+	}
+	for i := range r.Blocks {
+		if c := &r.Blocks[i]; c.Kind == ToolUse && b.function(c) {
+			c.Input = b.whole(c.Input)
+		}
 	}
 	// The one way back is the stream's.
 	back := backward{Back: b}
@@ -193,6 +202,7 @@ type backward struct {
 	hold   bool    // the open block is held
 	schema bool    // the structured answer has begun
 	calls  int
+	args   *arguments // of the open call, while they are held back
 }
 
 // event returns what the caller gets for one event. The slice is valid until
@@ -207,11 +217,13 @@ func (b *backward) event(ev Event) []Event {
 		case b.skip:
 		case b.hold:
 			b.held = append(b.held, ev)
+		case b.args != nil:
+			b.argue(ev)
 		default:
 			b.out = append(b.out, ev)
 		}
 		if ev.Kind == BlockStop {
-			b.skip, b.hold = false, false
+			b.skip, b.hold, b.args = false, false, nil
 		}
 	case Finish:
 		b.out = append(b.out, b.held...) // there was no structured answer
@@ -244,6 +256,9 @@ func (b *backward) blockStart(ev Event) {
 		}
 		if a, ok := b.Aliases[ev.Block.Name]; ok {
 			ev.Block.Alias = &a
+		}
+		if b.function(&ev.Block) {
+			b.args = &arguments{}
 		}
 		b.out = append(b.out, b.held...)
 		b.held = nil

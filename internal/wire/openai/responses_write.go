@@ -241,7 +241,8 @@ func customInput(arguments []byte) []byte {
 	var input string
 	found := false
 	for key := range s.Fields() {
-		if string(key) == "input" {
+		switch string(key) {
+		case "input", "_raw": // the second is what wire.Arguments makes of a bare text
 			input, found = s.Text()
 		}
 	}
