@@ -302,7 +302,9 @@ func (Chat) EncodeResponse(r *wire.Response) ([]byte, error) {
 		case wire.Text:
 			texts = append(texts, b)
 		case wire.Reasoning:
-			reasoning = append(reasoning, b)
+			if b.Text != "" { // some is told by its signature alone, which has no place here
+				reasoning = append(reasoning, b)
+			}
 		case wire.ToolUse:
 			calls = append(calls, b)
 		}
