@@ -155,3 +155,38 @@ func TestNoSamplingFieldIsAddedUnderALaterVersion(t *testing.T) {
 		})
 	}
 }
+
+// Agents of newer models speak to them as the system within the conversation.
+// The templates of local models refuse that: on their wire such a turn becomes
+// the user's, in place and byte for byte otherwise. A paid provider gets it as
+// it came.
+func TestOddRolesOnTheSameWire(t *testing.T) {
+	const (
+		messages = `{ "model":"model-of-a","max_tokens":5,"messages":[{"role":"user","content":"a"},{"content":"plan \u00e9" , "role" : "system"},{"role":"assistant","content":"b"},{"role":"of_tomorrow","content":"c"}]}`
+		chat     = `{ "model":"model-of-a","messages":[{"role":"developer","content":"s"},{"role":"system","content":"t"},{"role":"user","content":"a"},{"role":"developer","content":"b"},{"role":"assistant","content":null,"tool_calls":[]},{"role":"tool","tool_call_id":"c","content":"c"},{"role":"system","content":"d"}]}`
+		leading  = `{ "model":"model-of-a","messages":[{"role":"system","content":"t"},{"role":"user","content":"a"}]}`
+	)
+	for _, c := range []struct {
+		name       string
+		wire       drey.Wire
+		price      drey.Price
+		body, want string
+	}{
+		{"anthropic, local", drey.WireAnthropic, drey.Local, messages, strings.NewReplacer(`"system"`, `"user"`, `"of_tomorrow"`, `"user"`).Replace(messages)},
+		{"anthropic, free", drey.WireAnthropic, drey.Free, messages, strings.NewReplacer(`"system"`, `"user"`, `"of_tomorrow"`, `"user"`).Replace(messages)},
+		{"anthropic, paid", drey.WireAnthropic, drey.Paid, messages, messages},
+		{"chat, local", drey.WireChat, drey.Local, chat, strings.NewReplacer(`{"role":"developer","content":"b"}`, `{"role":"user","content":"b"}`, `{"role":"system","content":"d"}`, `{"role":"user","content":"d"}`).Replace(chat)},
+		{"chat, paid", drey.WireChat, drey.Paid, chat, chat},
+		{"what leads stays", drey.WireChat, drey.Local, leading, leading},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p, s := spoken(c.wire, false)
+			change := p.change
+			p.change = func(p *Provider) { change(p); p.Price = c.price }
+			newLab(t, nil, p).ask(t.Context(), c.wire, c.body)
+			if s.calls[0].body != c.want {
+				t.Errorf("the provider got\n%s, want\n%s", s.calls[0].body, c.want)
+			}
+		})
+	}
+}

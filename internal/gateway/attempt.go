@@ -127,7 +127,8 @@ func (x *exchange) body(a *attempt) (*wire.Body, error) {
 	if a.same {
 		return x.codec.Rewrite(x.req.Body, wire.Edits{
 			Model: model, Extra: extra, Drop: drop, AppendSystem: system, MaxTokensKey: p.MaxTokensKey,
-			IncludeUsage: x.head.Stream, StripLines: p.StripLines, Prefill: x.rescue.prefill,
+			IncludeUsage: x.head.Stream, UserRoles: x.head.OddRoles && p.Price != drey.Paid, StripLines: p.StripLines,
+			Prefill: x.rescue.prefill,
 		})
 	}
 	if x.decoded == nil {

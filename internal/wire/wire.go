@@ -81,6 +81,7 @@ type Head struct {
 	Needs     Needs
 	Thread    bool     // the body has a "thread": refused, see contract §9
 	Session   string   // a conversation key found in the body, for affinity; "" if none
+	OddRoles  bool     // a turn within the conversation is neither the user's nor the model's: see Edits.UserRoles
 	Turns     int      // user turns: user messages that carry no tool result
 	Tools     []string // names of declared tools, in order
 	Declared  []byte   // the list of declared tools as it was written, within the body; nil if there is none
@@ -111,6 +112,7 @@ type Edits struct {
 	AppendSystem string       // a line added at the end of the system text; "" adds none
 	IncludeUsage bool         // chat streams: ask for the usage chunk
 	StripLines   bool         // remove a first system block or line that changes per request
+	UserRoles    bool         // turns of system, developer and unknown roles within the conversation become the user's
 	Stream       *bool        // sets "stream"; nil leaves it
 	MaxTokensKey string       // chat: rename max_tokens to this key; "" leaves it
 	Prefill      *Prefill     // the beginning of the answer; nil = the model begins it

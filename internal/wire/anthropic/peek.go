@@ -91,7 +91,9 @@ func (p *peeker) messages() {
 		for key := range s.Fields() {
 			switch string(key) {
 			case "role":
-				user = string(s.Word()) == "user"
+				role := s.Word()
+				user = string(role) == "user"
+				p.head.OddRoles = p.head.OddRoles || role != nil && !wire.Speaks(role)
 			case "content":
 				p.content(&result)
 			}

@@ -23,7 +23,7 @@ func TestPeek(t *testing.T) {
 		{"fields of wrong types are not its business", `{"model":1,"profile":{},"stream":"yes","max_tokens":"x","messages":{},"tools":1,"thinking":7,"metadata":[],"system":3,"thread":null}`,
 			wire.Head{WantUsage: true}},
 		{"turns are user messages without results", `{"messages":[{"role":"system","content":"s"},{"role":"user","content":"abc"},{"content":[{"tool_use_id":"1","type":"tool_result","content":"yy"},{"type":"text","text":"reminder"}],"role":"user"},{"role":"assistant","content":"a"},{"role":"user","content":[]}]}`,
-			wire.Head{WantUsage: true, Tokens: 4, Turns: 2}},
+			wire.Head{OddRoles: true, WantUsage: true, Tokens: 4, Turns: 2}},
 		{"base64 is not text", `{"messages":[{"role":"user","content":[{"type":"image","source":{"type":"base64","data":"` + strings.Repeat("A", 4000) + `"}},{"source":{"data":"` + strings.Repeat("A", 4000) + `"},"type":"document"}]}]}`,
 			wire.Head{WantUsage: true, Tokens: 3500, Turns: 1, Needs: wire.Needs{Vision: true, Documents: true}}},
 		{"an image in a result", `{"messages":[{"role":"user","content":[{"type":"tool_result","content":[{"type":"image"},{"type":"text","text":"abcd"}]}]}]}`,

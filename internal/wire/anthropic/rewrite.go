@@ -23,6 +23,9 @@ func (Codec) Rewrite(body []byte, x wire.Edits) (*wire.Body, error) {
 			cutOwnThinking(e, m)
 		}
 	}
+	if x.UserRoles {
+		e.UserRoles("messages", func(role []byte, _ bool) bool { return !wire.Speaks(role) })
+	}
 	if x.Prefill != nil {
 		prefill(e, &x)
 	}

@@ -16,6 +16,7 @@ type peek struct {
 	s    scan.Scanner
 	head wire.Head
 	est  wire.Estimator
+	led  bool // somebody has spoken after the instructions that lead
 }
 
 // read reads the whole body and hands its fields to field.
@@ -137,9 +138,13 @@ func (p *peek) message() {
 	for key := range p.s.Fields() {
 		switch string(key) {
 		case "role":
-			if role, _ := p.s.Text(); role == "user" {
+			role := p.s.Word()
+			if string(role) == "user" {
 				p.head.Turns++
 			}
+			instructs := role != nil && !wire.Speaks(role)
+			p.head.OddRoles = p.head.OddRoles || p.led && instructs
+			p.led = p.led || !instructs
 		case "content":
 			if p.s.CountText(&p.est.Count) {
 				continue

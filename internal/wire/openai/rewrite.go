@@ -23,6 +23,9 @@ func (Chat) Rewrite(body []byte, x wire.Edits) (*wire.Body, error) {
 		// One field, whoever asks for it.
 		x.Extra = slices.DeleteFunc(slices.Clone(x.Extra), func(f wire.ExtraField) bool { return f.Key == "stream_options" })
 	}
+	if x.UserRoles {
+		e.UserRoles("messages", func(role []byte, led bool) bool { return led && !wire.Speaks(role) })
+	}
 	if x.Prefill != nil {
 		e.Prefill(x.Prefill, chatPrefill)
 	}
