@@ -199,6 +199,10 @@ func (c *composer) place(calls []*wire.Block, following []wire.Message) {
 	}
 }
 
+// failed begins the text of a result that is an error: this wire has no field for
+// it.
+const failed = "Error: "
+
 // resultParts returns a result as parts.
 func (c *composer) resultParts(b *wire.Block) []*wire.Block {
 	parts := make([]*wire.Block, 0, len(b.Content)+1)
@@ -213,9 +217,9 @@ func (c *composer) resultParts(b *wire.Block) []*wire.Block {
 	if b.IsError {
 		switch {
 		case len(parts) == 0 || parts[0].Kind != wire.Text:
-			parts = append([]*wire.Block{text("Error: ")}, parts...)
-		case !strings.HasPrefix(parts[0].Text, "Error: "):
-			parts[0] = text("Error: " + parts[0].Text)
+			parts = append([]*wire.Block{text(failed)}, parts...)
+		case !strings.HasPrefix(parts[0].Text, failed):
+			parts[0] = text(failed + parts[0].Text)
 		}
 	}
 	return parts
@@ -247,8 +251,8 @@ func (c *composer) result(b *wire.Block, images *int) *wire.Block {
 		return lines[0]
 	}
 	s := joinText(lines)
-	if b.IsError && !strings.HasPrefix(s, "Error: ") {
-		s = "Error: " + s
+	if b.IsError && !strings.HasPrefix(s, failed) {
+		s = failed + s
 	}
 	return &wire.Block{Kind: wire.Text, Text: s, Cache: b.Cache}
 }
@@ -265,9 +269,6 @@ func (c *composer) orphan(parts []*wire.Block, b *wire.Block) []*wire.Block {
 	at := len(parts)
 	parts = append(parts, nil)
 	var lines []*wire.Block
-	if b.IsError {
-		lines = append(lines, text("Error:"))
-	}
 	for i := range b.Content {
 		switch p := &b.Content[i]; p.Kind {
 		case wire.Text:
@@ -278,7 +279,11 @@ func (c *composer) orphan(parts []*wire.Block, b *wire.Block) []*wire.Block {
 			parts = append(parts, c.document(p))
 		}
 	}
-	parts[at] = text("[result of " + name + "] " + joinText(lines))
+	said := joinText(lines)
+	if b.IsError && !strings.HasPrefix(said, failed) {
+		said = failed + said
+	}
+	parts[at] = text("[result of " + name + "] " + said)
 	return parts
 }
 
