@@ -300,7 +300,9 @@ func (Chat) EncodeResponse(r *wire.Response) ([]byte, error) {
 	for i := range r.Blocks {
 		switch b := &r.Blocks[i]; b.Kind {
 		case wire.Text:
-			texts = append(texts, b)
+			if b.Text != "" { // beside a call, no text is null
+				texts = append(texts, b)
+			}
 		case wire.Reasoning:
 			if b.Text != "" { // some is told by its signature alone, which has no place here
 				reasoning = append(reasoning, b)
