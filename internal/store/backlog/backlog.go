@@ -21,7 +21,7 @@ import (
 const (
 	FlushEvery   = 500 * time.Millisecond
 	FlushRows    = 512  // written at once without waiting
-	MaxRows      = 8192 // that wait
+	MaxRows      = 8192 // that wait or are being written
 	maxBytes     = 32 << 20
 	retryAtMost  = 30 * time.Second
 	countersMost = 1 << 16 // names; a counter per day and provider fills it in decades
@@ -54,6 +54,11 @@ func (b *Batch) merge(delta map[string]float64) {
 	}
 }
 
+// extent is what of a batch counts against the bounds.
+type extent struct{ rows, bytes, held int }
+
+func (b *Batch) extent() extent { return extent{len(b.Rows), b.bytes, b.held} }
+
 // Config says how a store writes.
 type Config struct {
 	// Write commits a batch in one transaction. It is called by the queue's
@@ -74,6 +79,7 @@ type Queue struct {
 
 	mu      sync.Mutex
 	queued  Batch
+	writing extent        // of the batch that Write has: it may come back
 	waiters []chan error  // of Flush; their turn comes with the next write
 	jobs    []func(error) // of upkeep
 	dropped uint64
@@ -99,7 +105,7 @@ func (q *Queue) Put(r store.RequestRow) {
 	size := len(r.Row) + len(r.ID) + 128
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.closed || len(q.queued.Rows) >= MaxRows || q.queued.bytes+size > maxBytes {
+	if q.closed || q.writing.rows+len(q.queued.Rows) >= MaxRows || q.writing.bytes+q.queued.bytes+size > maxBytes {
 		q.dropped++
 		return
 	}
@@ -239,25 +245,15 @@ func (q *Queue) write() error {
 	q.mu.Lock()
 	b, waiters := q.queued, q.waiters
 	q.queued, q.waiters = Batch{}, nil
+	q.writing = b.extent()
 	q.mu.Unlock()
 
 	var err error
 	if !b.empty() {
 		var later bool
-		if later, err = q.cfg.Write(&b); err != nil {
-			q.mu.Lock()
-			if later && !q.closed {
-				come := q.queued
-				q.queued = b
-				q.queued.Rows = append(q.queued.Rows, come.Rows...)
-				q.queued.bytes += come.bytes
-				q.queued.merge(come.Counters)
-				q.queued.follow(come.Captured)
-			} else {
-				q.dropped += uint64(len(b.Rows) + len(b.Captures))
-			}
-			dropped := q.dropped
-			q.mu.Unlock()
+		later, err = q.cfg.Write(&b)
+		dropped := q.wrote(b, later, err)
+		if err != nil {
 			q.cfg.Log.Warn("telemetry-not-written", "rows", len(b.Rows), "dropped", dropped, "error", err.Error())
 		}
 	}
@@ -265,4 +261,25 @@ func (q *Queue) write() error {
 		w <- err
 	}
 	return err
+}
+
+// wrote ends the write of a batch: one that failed and may succeed later waits
+// again, at the front. It returns how much was dropped so far.
+func (q *Queue) wrote(b Batch, later bool, err error) uint64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.writing = extent{}
+	switch {
+	case err == nil:
+	case later && !q.closed:
+		come := q.queued
+		q.queued = b
+		q.queued.Rows = append(q.queued.Rows, come.Rows...)
+		q.queued.bytes += come.bytes
+		q.queued.merge(come.Counters)
+		q.queued.follow(come.Captured)
+	default:
+		q.dropped += uint64(len(b.Rows) + len(b.Captures))
+	}
+	return q.dropped
 }

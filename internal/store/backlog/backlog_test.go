@@ -127,10 +127,44 @@ func TestAFullQueueDropsAndCounts(t *testing.T) {
 			q.Put(row("x"))
 		}
 		synctest.Wait()
-		if n := q.Dropped(); n < 3 {
+		if n := q.Dropped(); n != 3 {
 			t.Errorf("%d dropped", n)
 		}
 		if err := q.Close(); !errors.Is(err, io.ErrShortWrite) || q.Dropped() != MaxRows+3 {
+			t.Errorf("Close: %v, %d dropped", err, q.Dropped())
+		}
+	})
+}
+
+// TestWhatIsBeingWrittenKeepsItsPlace: a batch that may come back leaves no room
+// for others, so that the bounds hold whatever a write takes.
+func TestWhatIsBeingWrittenKeepsItsPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		writing, outcome := make(chan struct{}), make(chan error)
+		q := Start(Config{
+			Write: func(*Batch) (bool, error) {
+				writing <- struct{}{}
+				return true, <-outcome
+			},
+			Log: slog.New(slog.DiscardHandler),
+		})
+		for range FlushRows {
+			q.Put(row("x"))
+		}
+		<-writing
+		for range MaxRows - FlushRows + 3 {
+			q.Put(row("x"))
+		}
+		if n := q.Dropped(); n != 3 {
+			t.Errorf("%d rows dropped, want 3", n)
+		}
+		outcome <- io.ErrShortWrite
+		synctest.Wait() // it is back in the queue
+		go func() {
+			<-writing
+			outcome <- nil
+		}()
+		if err := q.Close(); err != nil || q.Dropped() != 3 {
 			t.Errorf("Close: %v, %d dropped", err, q.Dropped())
 		}
 	})

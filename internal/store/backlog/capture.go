@@ -34,7 +34,7 @@ func (q *Queue) PutCapture(c store.Capture, most int64) {
 	one := Captured{Captures: []store.Capture{c}, Most: most, held: len(c.Whole) + len(c.ID) + 128}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.closed || q.queued.held+one.held > MaxCaptureBytes {
+	if q.closed || q.writing.held+q.queued.held+one.held > MaxCaptureBytes {
 		q.dropped++
 		return
 	}

@@ -52,7 +52,7 @@ func TestCapturesCostNoRowItsPlace(t *testing.T) {
 		for range 5 {
 			q.PutCapture(capture("big", MaxCaptureBytes/4), 0)
 		}
-		if n := q.Dropped(); n == 0 || n > 2 {
+		if n := q.Dropped(); n != 2 { // also while some are being written
 			t.Errorf("%d dropped", n)
 		}
 		before := q.Dropped()
