@@ -75,8 +75,12 @@ func (p *puppet) Identity() process.Identity { return process.Identity{PID: p.pi
 func (p *puppet) Done() <-chan struct{}      { return p.done }
 func (p *puppet) Wait() process.Exit         { <-p.done; return p.exit }
 func (p *puppet) Ready(ctx context.Context) error {
+	wait := time.Until(p.ready)
+	if wait <= 0 {
+		return ctx.Err() // no timer that is due at once: see the sleep of internal/fake
+	}
 	select {
-	case <-time.After(time.Until(p.ready)):
+	case <-time.After(wait):
 		return nil
 	case <-p.done:
 		return process.ErrExited
@@ -169,6 +173,9 @@ func TestSwap(t *testing.T) {
 }
 
 func (l *lab) settleAlone(d time.Duration) {
+	if d <= 0 {
+		return // no timer that is due at once: see the sleep of internal/fake
+	}
 	select {
 	case <-time.After(d):
 	case <-l.t.Context().Done():
