@@ -120,26 +120,28 @@ func TestUntouchedAnswersKeepTheirBytes(t *testing.T) {
 			}
 			for _, stream := range []bool{true, false} {
 				t.Run(name(c.name, p, form(stream)), func(t *testing.T) {
-					more := c.more
-					if more != nil && more[0] == "tool_choice" && p.caller == drey.WireAnthropic {
-						more = []string{"tool_choice", `{"type":"none"}`}
-					}
-					if more != nil && more[0] == "n" && p.caller != drey.WireChat {
-						t.Skip("only chat has it")
-					}
-					body := toolPrompt(p.caller, stream, more...)
-					if c.none {
-						body = prompt(p.caller, stream)
-					}
-					pieces := strings.SplitAfter(c.text, " ")
-					plain := newLab(t, nil, p.saying(stream, Mending{}, pieces...)).ask(t.Context(), p.caller, body)
-					l := newLab(t, nil, p.saying(stream, c.m, pieces...))
-					if d := cmp.Diff(plain.body, l.ask(t.Context(), p.caller, body).body); d != "" {
-						t.Errorf("(-as it came +got):\n%s", d)
-					}
-					if rec := l.last(); rec.Mended != nil || len(rec.events("capability-degraded")) > 0 {
-						t.Errorf("told of %+v", rec.Mended)
-					}
+					synctest.Test(t, func(t *testing.T) { // both answers are of the same second
+						more := c.more
+						if more != nil && more[0] == "tool_choice" && p.caller == drey.WireAnthropic {
+							more = []string{"tool_choice", `{"type":"none"}`}
+						}
+						if more != nil && more[0] == "n" && p.caller != drey.WireChat {
+							t.Skip("only chat has it")
+						}
+						body := toolPrompt(p.caller, stream, more...)
+						if c.none {
+							body = prompt(p.caller, stream)
+						}
+						pieces := strings.SplitAfter(c.text, " ")
+						plain := newLab(t, nil, p.saying(stream, Mending{}, pieces...)).ask(t.Context(), p.caller, body)
+						l := newLab(t, nil, p.saying(stream, c.m, pieces...))
+						if d := cmp.Diff(plain.body, l.ask(t.Context(), p.caller, body).body); d != "" {
+							t.Errorf("(-as it came +got):\n%s", d)
+						}
+						if rec := l.last(); rec.Mended != nil || len(rec.events("capability-degraded")) > 0 {
+							t.Errorf("told of %+v", rec.Mended)
+						}
+					})
 				})
 			}
 		}
