@@ -117,11 +117,7 @@ func gotEnvelope(r *reply) string {
 
 func TestTooLargeIsRefusedBeforeItIsRead(t *testing.T) {
 	l := newLab(t, func(c *Config) { c.Doors.MaxBody = 1000 }, nil)
-	c, err := net.Dial("tcp", l.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	c := l.dial()
 	fmt.Fprintf(c, "POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000000\r\n\r\n{")
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err != nil {
@@ -135,11 +131,7 @@ func TestTooLargeIsRefusedBeforeItIsRead(t *testing.T) {
 
 func TestABodyThatEndsEarly(t *testing.T) {
 	l := newLab(t, nil, nil)
-	c, err := net.Dial("tcp", l.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	c := l.dial()
 	fmt.Fprintf(c, "POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
 	_ = c.(*net.TCPConn).CloseWrite()
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)

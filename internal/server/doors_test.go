@@ -3,7 +3,6 @@ package server
 import (
 	"bufio"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -185,11 +184,7 @@ func TestHost(t *testing.T) {
 		}
 	}
 	t.Run("none at all", func(t *testing.T) {
-		c, err := net.Dial("tcp", l.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
+		c := l.dial()
 		fmt.Fprintf(c, "GET /v1/models HTTP/1.0\r\n\r\n")
 		line, _ := bufio.NewReader(c).ReadString('\n')
 		if !strings.Contains(line, "403") {
@@ -472,11 +467,12 @@ func TestMaxStreams(t *testing.T) {
 	req, _ := http.NewRequest("POST", l.url+"/v1/messages", strings.NewReader(askAnthropic))
 	ctx, cancel := newCancel(t)
 	go func() {
+		defer cancel()
 		if resp, err := l.http.Do(req.WithContext(ctx)); err == nil {
 			resp.Body.Close()
 		}
 	}()
-	if _, err := l.up.WaitCalls(t.Context(), 1); err != nil {
+	if _, err := l.up.WaitCalls(ctx, 1); err != nil {
 		t.Fatal(err)
 	}
 	r := l.ask("POST", "/v1/chat/completions", askChat)

@@ -204,6 +204,10 @@ func (s spy) Subscribe() *events.Subscription {
 	return sub
 }
 
+// patience is how long a test waits for anything: what never comes is to fail
+// the test that waits for it, and not the whole run.
+const patience = 2 * time.Minute
+
 // lab is a server on loopback with two providers behind it.
 type lab struct {
 	*Server
@@ -284,7 +288,7 @@ func newLab(t testing.TB, change func(*Config), script fake.Script) *lab {
 	l.serve(t, []net.Listener{listener}, nil)
 	l.addr = listener.Addr().String()
 	l.url = "http://" + l.addr
-	l.http = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}}
+	l.http = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}, Timeout: patience}
 	t.Cleanup(l.http.CloseIdleConnections)
 	return l
 }
@@ -358,15 +362,26 @@ func newCancel(t *testing.T) (context.Context, context.CancelFunc) {
 	return ctx, cancel
 }
 
+// dial opens a connection to the agents' door.
+func (l *lab) dial() net.Conn {
+	l.t.Helper()
+	c, err := net.Dial("tcp", l.addr)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() { c.Close() })
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		l.t.Fatal(err)
+	}
+	return c
+}
+
 // settled waits until no request is under way.
 func (l *lab) settled() {
 	l.t.Helper()
-	for l.InFlight() != 0 {
-		select {
-		case <-l.t.Context().Done():
+	for end := time.Now().Add(patience); l.InFlight() != 0; runtime.Gosched() {
+		if time.Now().After(end) {
 			l.t.Fatal("requests stay under way")
-		default:
-			runtime.Gosched()
 		}
 	}
 }

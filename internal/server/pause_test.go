@@ -33,11 +33,7 @@ func TestPauseServesWhatWasAcceptedAndKeepsTheRestWaiting(t *testing.T) {
 		t.Fatal(err)
 	}
 	calls := len(l.up.Calls())
-	c, err := net.Dial("tcp", l.addr) // the socket is open
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	c := l.dial() // the socket is open
 	if _, err := fmt.Fprintf(c, "POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(askAnthropic), askAnthropic); err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +84,7 @@ func TestLiveEventsDoNotHoldAPauseAndAreToldGoodbye(t *testing.T) {
 	l := newLab(t, nil, nil)
 	w := l.watch("")
 	w.place()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := l.Pause(ctx); err != nil {
 		t.Fatal(err)
@@ -196,7 +192,7 @@ const asChild = "DREY_TEST_ASK"
 func askAsChild(socket string) {
 	c := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-	}}}
+	}}, Timeout: patience}
 	resp, err := c.Get("http://drey" + api.Prefix + "/status")
 	if err != nil {
 		fmt.Println(err)

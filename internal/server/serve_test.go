@@ -40,7 +40,7 @@ func socket(t *testing.T) (string, net.Listener) {
 func overSocket(t *testing.T, path string) *http.Client {
 	c := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", path)
-	}}}
+	}}, Timeout: patience}
 	t.Cleanup(c.CloseIdleConnections)
 	return c
 }
@@ -139,18 +139,20 @@ func (l *lab) inFlight(body, path string) <-chan *reply {
 	end := make(chan *reply, 1)
 	req, _ := http.NewRequest("POST", l.url+path, strings.NewReader(body))
 	calls := len(l.up.Calls())
+	ctx, cancel := context.WithCancelCause(l.t.Context())
 	go func() {
 		defer close(end)
 		resp, err := l.http.Do(req)
 		if err != nil {
+			cancel(err) // no provider will have it
 			return
 		}
 		defer resp.Body.Close()
 		data, _ := io.ReadAll(resp.Body)
 		end <- &reply{resp, string(data)}
 	}()
-	if _, err := l.up.WaitCalls(l.t.Context(), calls+1); err != nil {
-		l.t.Fatal(err)
+	if _, err := l.up.WaitCalls(ctx, calls+1); err != nil {
+		l.t.Fatal(err, context.Cause(ctx))
 	}
 	return end
 }
@@ -192,11 +194,7 @@ func TestCancelTellsTheCaller(t *testing.T) {
 
 func TestARequestOnAKeptConnectionWhileDraining(t *testing.T) {
 	l := newLab(t, nil, nil)
-	c, err := net.Dial("tcp", l.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	c := l.dial()
 	// Half a request keeps the connection from being idle.
 	if _, err := io.WriteString(c, "POST /v1/messages HTTP/1.1\r\nHost: localhost\r\n"); err != nil {
 		t.Fatal(err)
