@@ -146,7 +146,12 @@ func openAt(t *testing.T, home string, change ...func(*Options)) *house {
 		h.err = d.serve(ctx)
 	}()
 	t.Cleanup(func() { _ = h.stop() })
-	h.base = "http://" + <-ready
+	select {
+	case addr := <-ready:
+		h.base = "http://" + addr
+	case <-h.ended:
+		t.Fatalf("the daemon ended before it was ready: %v", h.err)
+	}
 	h.event("config-loaded", 0) // nobody waits for the first events, but tests wait for later ones
 	return h
 }

@@ -271,7 +271,7 @@ func TestSDKsCancel(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if took := calls[n-1].CancelledAt.Sub(at); took > 2*time.Second {
+			if took := calls[n-1].CancelledAt.Sub(at); took > 10*time.Second { // its own patience is far longer
 				t.Errorf("the provider heard of it after %v", took)
 			}
 			if id != "" {
