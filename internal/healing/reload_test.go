@@ -150,6 +150,7 @@ func TestIdleAfterARefusal(t *testing.T) {
 		if err := <-refused; refusedFor(err) != "excluded" {
 			t.Errorf("%v", err)
 		}
+		synctest.Wait() // who is refused hears of it before the view is drawn anew
 		if v := l.view(); v.Queued != 0 {
 			t.Errorf("%d are queued", v.Queued)
 		}
@@ -178,6 +179,7 @@ func TestQueuedIsShown(t *testing.T) {
 		if err := <-refused; refusedFor(err) != "loading" || time.Since(l.start) != 10*time.Second {
 			t.Errorf("%v after %s", err, time.Since(l.start))
 		}
+		synctest.Wait()
 		if v := l.view(); v.Queued != 0 || v.Process.State != health.Starting {
 			t.Errorf("%d are queued, %s", v.Queued, v.Process.State)
 		}
