@@ -129,26 +129,24 @@ func (s *Store) Captures(ctx context.Context, q store.CaptureQuery) (store.Captu
 func (s *Store) captures(ctx context.Context, query string, args ...any) ([]store.Capture, error) {
 	var out []store.Capture
 	err := s.read(ctx, "read captures", func(ctx context.Context, tx pgx.Tx) error {
-		out = nil
 		rows, err := tx.Query(ctx, query, args...)
-		if err != nil {
-			return err
+		if err == nil {
+			out, err = pgx.AppendRows(out[:0], rows, captureOf)
 		}
-		defer rows.Close()
-		for rows.Next() {
-			var c store.Capture
-			var at int64
-			var whole string
-			if err := rows.Scan(&c.ID, &at, &c.Profile, &c.Provider, &c.Outcome, &c.Bytes, &whole); err != nil {
-				return err
-			}
-			c.At = time.UnixMicro(at).UTC()
-			if whole != "" {
-				c.Whole = json.RawMessage(whole)
-			}
-			out = append(out, c)
-		}
-		return rows.Err()
+		return err
 	})
 	return out, err
+}
+
+func captureOf(row pgx.CollectableRow) (c store.Capture, err error) {
+	var at int64
+	var whole string
+	if err := row.Scan(&c.ID, &at, &c.Profile, &c.Provider, &c.Outcome, &c.Bytes, &whole); err != nil {
+		return c, err
+	}
+	c.At = time.UnixMicro(at).UTC()
+	if whole != "" {
+		c.Whole = json.RawMessage(whole)
+	}
+	return c, nil
 }

@@ -62,26 +62,24 @@ func (s *Store) Requests(ctx context.Context, q store.RequestQuery) (store.Reque
 func (s *Store) requests(ctx context.Context, query string, args ...any) ([]store.RequestRow, error) {
 	var out []store.RequestRow
 	err := s.read(ctx, "read requests", func(ctx context.Context, tx pgx.Tx) error {
-		out = nil
 		rows, err := tx.Query(ctx, query, args...)
-		if err != nil {
-			return err
+		if err == nil {
+			out, err = pgx.AppendRows(out[:0], rows, requestOf)
 		}
-		defer rows.Close()
-		for rows.Next() {
-			var r store.RequestRow
-			var at int64
-			var whole string
-			if err := rows.Scan(&r.ID, &at, &r.Profile, &r.Provider, &r.Outcome, &r.Status, &whole); err != nil {
-				return err
-			}
-			r.At = time.UnixMicro(at).UTC()
-			if whole != "" {
-				r.Row = json.RawMessage(whole)
-			}
-			out = append(out, r)
-		}
-		return rows.Err()
+		return err
 	})
 	return out, err
+}
+
+func requestOf(row pgx.CollectableRow) (r store.RequestRow, err error) {
+	var at int64
+	var whole string
+	if err := row.Scan(&r.ID, &at, &r.Profile, &r.Provider, &r.Outcome, &r.Status, &whole); err != nil {
+		return r, err
+	}
+	r.At = time.UnixMicro(at).UTC()
+	if whole != "" {
+		r.Row = json.RawMessage(whole)
+	}
+	return r, nil
 }
