@@ -32,16 +32,11 @@ type exchange struct {
 	sink   *sink
 	rec    *Record
 	now    time.Time // of the last event
-	money  money
 
 	cut           context.CancelCauseFunc // ends the request
 	pass          health.Pass             // of the attempt under way
 	away          bool                    // that has not ended yet
 	panic, queued bool                    // as in the plan
-
-	talk  affinity.Conversation // of a chain with pools
-	known []known               // who of them knows it
-	heard *listener             // of the attempt under way
 
 	decoded *wire.Request // made when the first provider of another wire is tried
 	noted   map[wire.Note]bool
@@ -51,11 +46,16 @@ type exchange struct {
 	given   bool          // the answer is an empty one, because nobody had a better
 	aborted bool          // the connection must not end cleanly
 	next    int           // responses: the number of the caller's next event
-	tight   tight         // what the context budget did
-	made    int           // calls that were made of text
 
-	capture *capture // nil = nothing is kept
-	rescue  rescue   // for a stream that breaks
+	// What goes beside the way of the request, each with a file of its own.
+	talk    affinity.Conversation // order: of a chain with pools
+	known   []known               // order: who of them knows it
+	tight   tight                 // window: what the context budget did
+	money   money                 // money: what was reserved and charged
+	heard   *listener             // drift: of the attempt under way
+	made    int                   // mend: calls that were made of text
+	rescue  rescue                // rescue: for a stream that breaks
+	capture *capture              // capture: nil = nothing is kept
 }
 
 // run takes the request down its chain and answers the caller.

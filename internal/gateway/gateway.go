@@ -1,7 +1,3 @@
-// Package gateway is where a request of an agent meets the providers: it picks
-// the profile, takes the request down the chain, translates between wires, and
-// tells the caller the truth about how it ended. What it decides it asks of
-// internal/route; what a provider does it asks of internal/upstream.
 package gateway
 
 import (
