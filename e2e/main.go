@@ -25,18 +25,20 @@ func main() {
 	drey := flag.String("drey", "bin/drey", "the daemon under test")
 	flag.StringVar(&claudeCode.exe, "claude", "", "the Claude Code executable")
 	flag.StringVar(&codex.exe, "codex", "", "the Codex executable")
+	only := flag.String("scenario", "", "the name of the one scenario to play; by default all are")
 	keep := flag.Bool("keep", false, "leave the directories of the scenarios in place")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *drey, []agent{claudeCode, codex}, *keep); err != nil {
+	if err := run(ctx, *drey, []agent{claudeCode, codex}, *only, *keep); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		os.Exit(1)
 	}
 }
 
-// run plays every scenario with every agent, the others too when one fails.
-func run(ctx context.Context, drey string, agents []agent, keep bool) error {
+// run plays every scenario, or the only one, with every agent, the others too
+// when one fails.
+func run(ctx context.Context, drey string, agents []agent, only string, keep bool) error {
 	drey, err := filepath.Abs(drey)
 	if err != nil {
 		return err
@@ -60,6 +62,9 @@ func run(ctx context.Context, drey string, agents []agent, keep bool) error {
 			return err
 		}
 		for _, s := range scenarios {
+			if only != "" && s.name != only {
+				continue
+			}
 			if ctx.Err() != nil {
 				return errors.New("interrupted")
 			}
@@ -79,7 +84,7 @@ func run(ctx context.Context, drey string, agents []agent, keep bool) error {
 	}
 	switch {
 	case played == 0:
-		return errors.New("no agent was named; e2e/run installs and names them")
+		return errors.New("no agent was named, or there is no such scenario; e2e/run installs and names the agents")
 	case failed > 0:
 		return fmt.Errorf("%d of %d scenarios failed", failed, played)
 	}

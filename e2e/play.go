@@ -82,13 +82,21 @@ func (s scenario) work(ctx context.Context, d *daemon, a agent, work, user strin
 		err = fmt.Errorf("%w after %s", err, scenarioTime)
 	}
 	if e, ok := errors.AsType[*exec.ExitError](err); ok {
-		out = append(out, e.Stderr...)
+		if out = append(out, e.Stderr...); s.stopped != "" && ctx.Err() == nil {
+			return string(out), nil
+		}
 	}
 	return string(out), fmt.Errorf("run %s: %w", a.name, err)
 }
 
 // checkAgent holds what the agent said and did against the task.
 func (s scenario) checkAgent(a agent, said, work string) error {
+	if s.stopped != "" {
+		if !strings.Contains(said, s.stopped) {
+			return fmt.Errorf("the agent does not say %q", s.stopped)
+		}
+		return nil
+	}
 	var errs []error
 	last, err := a.read(said, len(s.attempts))
 	// An agent may put words of its own around what the tool printed.
@@ -121,7 +129,7 @@ func (s scenario) checkProvider(name string, calls []fake.Request, want int) err
 // checkRows holds what drey wrote down against what happened.
 func (s scenario) checkRows(home string) error {
 	var got []string
-	again, repaired := 0, 0
+	again, repaired, refused := 0, 0, 0
 	for line := range strings.Lines(readAll(filepath.Join(home, "requests.jsonl"))) {
 		var row struct {
 			Outcome  string  `json:"outcome"`
@@ -143,6 +151,10 @@ func (s scenario) checkRows(home string) error {
 			again++
 			continue
 		}
+		if row.Outcome == "refused" && row.Status == 400 {
+			refused++
+			continue
+		}
 		if row.Outcome != "ok" || row.Status != 200 {
 			return fmt.Errorf("a row of requests.jsonl says outcome %q, status %d; want ok, 200", row.Outcome, row.Status)
 		}
@@ -155,6 +167,9 @@ func (s scenario) checkRows(home string) error {
 		}
 		got = append(got, strings.Join(way, " "))
 		repaired += row.Repaired
+	}
+	if stopped := s.stopped != ""; refused > 1 || stopped != (refused == 1) {
+		return fmt.Errorf("requests.jsonl tells of %d refused requests", refused)
 	}
 	if repaired != s.repaired {
 		return fmt.Errorf("requests.jsonl tells of %d repaired calls, want %d", repaired, s.repaired)

@@ -45,6 +45,9 @@ type scenario struct {
 	attempts []string
 	// Whether each request must have been captured and paid for.
 	recorded bool
+	// What the agent says in the end of a task that a guard has stopped, by one
+	// request refused; "" = the task is done.
+	stopped string
 }
 
 // provider is a scripted provider.
@@ -130,6 +133,13 @@ var scenarios = []scenario{
 		attempts: []string{"first:bad_output second:ok", "first:server second:ok"},
 	},
 	{
+		name: "loop", tells: "a model that makes the same call for ever is stopped, and the agent ends with the reason",
+		first: chat(loops), second: messages(works), profile: "tool_loop: {action: break}",
+		firstSees: 3, stopped: "tool loop detected",
+		attempts: []string{"first:ok", "first:ok", "first:ok"},
+		audited:  map[string]int{"tool-loop-detected": 1},
+	},
+	{
 		name: "night", tells: "eight turns with everything on that is for nights; the first provider is down, the second prints what it calls",
 		first: chat(down), second: chat(printsLong).with(nightKeys), profile: nightProfile, top: nightTop,
 		firstSees: nightFailures, secondSees: nightTurns, repaired: nightTurns - 1, recorded: true,
@@ -160,6 +170,9 @@ func works(_ int, r fake.Request) fake.Behaviour {
 	}
 	return fake.Text(answer + toolResult(r.Body))
 }
+
+// loops asks for the same call again and again.
+func loops(_ int, r fake.Request) fake.Behaviour { return fake.CallTools(shell(r, "echo again")) }
 
 // call is what the task needs, of the tool that the agent has for it.
 func call(r fake.Request) fake.ToolCall { return shell(r, command) }
