@@ -117,7 +117,7 @@ func because(s, reason string) string {
 // journal is passed over in silence.
 func raw(ev drey.Event) string {
 	var b strings.Builder
-	b.WriteString(ev.Name)
+	b.WriteString(oneLine(ev.Name))
 	sep := ": "
 	for _, f := range ev.Fields {
 		if f.Key == "provider" {
@@ -131,7 +131,7 @@ func raw(ev drey.Event) string {
 			b, _ := json.Marshal(in) // it came from JSON
 			v = oneLine(string(b))
 		}
-		fmt.Fprintf(&b, "%s%s %v", sep, f.Key, v)
+		fmt.Fprintf(&b, "%s%s %v", sep, oneLine(f.Key), v)
 		sep = ", "
 	}
 	return b.String()
