@@ -1,6 +1,7 @@
 package why
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -117,7 +118,7 @@ func because(s, reason string) string {
 // journal is passed over in silence.
 func raw(ev drey.Event) string {
 	var b strings.Builder
-	b.WriteString(oneLine(ev.Name))
+	b.WriteString(cmp.Or(oneLine(ev.Name), "an event without a name"))
 	sep := ": "
 	for _, f := range ev.Fields {
 		if f.Key == "provider" {
