@@ -77,14 +77,14 @@ func classOf(e Evidence, r report, pause time.Duration) (drey.Class, Sub) {
 	switch {
 	case status == 0 && !inBand && len(e.Body) == 0 && e.Text == "":
 		return drey.Internal, SubNone
-	case resourceText.MatchString(r.all): // 2
+	case resourceText().MatchString(r.all): // 2
 		return drey.Resource, SubNone
-	case (status == 503 || status == 425 || inBand) && loadingText.MatchString(r.all), // 3
+	case (status == 503 || status == 425 || inBand) && loadingText().MatchString(r.all), // 3
 		e.Own && (status >= 500 || status == 404):
 		return drey.Loading, SubNone
 	case status == 402, // 4
-		(status == 429 || inBand && status == 0) && quotaText.MatchString(r.all),
-		(status >= 400 && status < 500 || inBand && status == 0) && noMoney.MatchString(r.all):
+		(status == 429 || inBand && status == 0) && quotaText().MatchString(r.all),
+		(status >= 400 && status < 500 || inBand && status == 0) && noMoney().MatchString(r.all):
 		return drey.Auth, Quota
 	case inBand && status == 0:
 		return inBandClass(r)
@@ -132,7 +132,7 @@ func inBandClass(r report) (drey.Class, Sub) {
 		return drey.Caller, Unsupported
 	case r.has("api_error", "server_error", "timeout_error", "internal_error", "internal_server_error", "internalservererror", "service_unavailable", "unavailable", "timeout", "bad_gateway"):
 		return drey.Server, SubNone
-	case contextText.MatchString(r.all):
+	case contextText().MatchString(r.all):
 		return drey.Caller, ContextLength
 	case r.has("content_filter", "content_policy_violation", "moderation_blocked"):
 		return drey.Caller, ContentFilter
@@ -151,7 +151,7 @@ func statusClass(status int, r report, pause time.Duration) (drey.Class, Sub) {
 	case status == 403:
 		// One prompt that a moderator refuses must not park the provider for
 		// all others (OpenRouter answers 403).
-		if filterText.MatchString(r.all) {
+		if filterText().MatchString(r.all) {
 			return drey.Caller, ContentFilter
 		}
 		return drey.Auth, BadCredential
@@ -177,11 +177,11 @@ func statusClass(status int, r report, pause time.Duration) (drey.Class, Sub) {
 // callerClass finds the sub-case of a request that is at fault.
 func callerClass(r report) (drey.Class, Sub) {
 	switch {
-	case contextText.MatchString(r.all):
+	case contextText().MatchString(r.all):
 		return drey.Caller, ContextLength
-	case badKey.MatchString(r.all):
+	case badKey().MatchString(r.all):
 		return drey.Auth, BadCredential
-	case filterText.MatchString(r.all):
+	case filterText().MatchString(r.all):
 		return drey.Caller, ContentFilter
 	case r.missingFeature():
 		return drey.Caller, Unsupported

@@ -3,7 +3,6 @@ package route
 import (
 	"fmt"
 	"math"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -156,16 +155,16 @@ func CaseOf(err *drey.Error) (Case, string) {
 // Said are the forms in which providers tell both lengths. The first group is
 // the window where it comes first in the text, else the prompt.
 var (
-	saidPromptFirst = regexp.MustCompile(`(\d+) tokens? > (\d+) maximum|prompt contains (\d+) tokens.{0,60}?with (\d+) maximum|token count \(?(\d+)\)? exceeds the (?:maximum|limit)[^\d]{0,60}(\d+)`)
-	saidWindowFirst = regexp.MustCompile(`(?:maximum context length|maximum prompt length) is (\d+)(?: tokens)?.{0,40}?(?:requested about|requested|resulted in|request contains) (\d+)`)
+	saidPromptFirst = lazy(`(\d+) tokens? > (\d+) maximum|prompt contains (\d+) tokens.{0,60}?with (\d+) maximum|token count \(?(\d+)\)? exceeds the (?:maximum|limit)[^\d]{0,60}(\d+)`)
+	saidWindowFirst = lazy(`(?:maximum context length|maximum prompt length) is (\d+)(?: tokens)?.{0,40}?(?:requested about|requested|resulted in|request contains) (\d+)`)
 )
 
 // saidLengths reads the prompt's length and the window from a message.
 func saidLengths(text string) (tokens, maximum int, ok bool) {
 	text = strings.ToLower(text)
-	if m := saidPromptFirst.FindStringSubmatch(text); m != nil {
+	if m := saidPromptFirst().FindStringSubmatch(text); m != nil {
 		tokens, maximum = firstTwo(m[1:])
-	} else if m := saidWindowFirst.FindStringSubmatch(text); m != nil {
+	} else if m := saidWindowFirst().FindStringSubmatch(text); m != nil {
 		maximum, tokens = firstTwo(m[1:])
 	}
 	return tokens, maximum, maximum > 0 && tokens > maximum

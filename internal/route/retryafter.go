@@ -1,7 +1,6 @@
 package route
 
 import (
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -139,31 +138,31 @@ func until(t, at time.Time) time.Duration {
 }
 
 var (
-	resetIn    = regexp.MustCompile(`\bresets? in (\d+(?:\.\d+)?) ?(s|sec|second|m|min|minute|h|hr|hour|d|day)s?\b`)
-	resetSpan  = regexp.MustCompile(`\bresets? in ((?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+)\b`)
-	resetAt    = regexp.MustCompile(`\bresets? (?:at|on) (\d{4}-\d\d-\d\d[t ]\d\d:\d\d:\d\d(?:\.\d+)?(?:z|[+-]\d\d:\d\d)?)`)
-	resetEpoch = regexp.MustCompile(`\breached\|(\d{10})\b`)
+	resetIn    = lazy(`\bresets? in (\d+(?:\.\d+)?) ?(s|sec|second|m|min|minute|h|hr|hour|d|day)s?\b`)
+	resetSpan  = lazy(`\bresets? in ((?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+)\b`)
+	resetAt    = lazy(`\bresets? (?:at|on) (\d{4}-\d\d-\d\d[t ]\d\d:\d\d:\d\d(?:\.\d+)?(?:z|[+-]\d\d:\d\d)?)`)
+	resetEpoch = lazy(`\breached\|(\d{10})\b`)
 	unitOf     = map[byte]time.Duration{'s': time.Second, 'm': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour}
 )
 
 // resetText reads when a limit resets from a message in lower case. A time of
 // day is not read: it has neither a date nor, mostly, a zone.
 func resetText(s string, at time.Time) time.Duration {
-	if m := resetSpan.FindStringSubmatch(s); m != nil {
+	if m := resetSpan().FindStringSubmatch(s); m != nil {
 		if d := resetValue(m[1], at); d > 0 {
 			return d
 		}
 	}
-	if m := resetIn.FindStringSubmatch(s); m != nil {
+	if m := resetIn().FindStringSubmatch(s); m != nil {
 		n, _ := strconv.ParseFloat(m[1], 64)
 		return sane(n * unitOf[m[2][0]].Seconds())
 	}
-	if m := resetAt.FindStringSubmatch(s); m != nil {
+	if m := resetAt().FindStringSubmatch(s); m != nil {
 		if t, err := drey.ParseTime(strings.ToUpper(strings.Replace(m[1], " ", "T", 1))); err == nil {
 			return until(t, at)
 		}
 	}
-	if m := resetEpoch.FindStringSubmatch(s); m != nil {
+	if m := resetEpoch().FindStringSubmatch(s); m != nil {
 		return resetValue(m[1], at)
 	}
 	return 0
