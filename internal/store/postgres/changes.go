@@ -1,6 +1,10 @@
 package postgres
 
-import "github.com/jackc/pgx/v5"
+import (
+	"github.com/jackc/pgx/v5"
+
+	"github.com/dreyhq/drey/internal/store/queue"
+)
 
 // changes is what one transaction writes, in columns: one statement takes all
 // rows of a table, whatever their number.
@@ -31,7 +35,7 @@ func (w *writer) gather(out *changes, r *request) {
 		own := false
 		for j := range a.rows {
 			out.rows.add(&a.rows[j])
-			own = own || a.rows[j].own
+			own = own || a.rows[j].Own
 		}
 		m := w.machines[a.key]
 		if a.snapshot == "" && !a.delete && (m.stored || !own) {
@@ -54,20 +58,20 @@ func (w *writer) gather(out *changes, r *request) {
 	}
 }
 
-func (c *columns) add(r *row) {
-	c.seq = append(c.seq, r.seq)
-	c.machine = append(c.machine, r.machine)
-	c.id = append(c.id, r.id)
-	c.version = append(c.version, r.version)
-	c.at = append(c.at, r.at)
-	c.event = append(c.event, r.event)
-	c.level = append(c.level, r.level)
-	c.from = append(c.from, r.from)
-	c.to = append(c.to, r.to)
-	c.trigger = append(c.trigger, r.trigger)
-	c.cause = append(c.cause, r.cause)
-	c.requestID = append(c.requestID, r.requestID)
-	c.fields = append(c.fields, r.fields)
+func (c *columns) add(r *queue.Row) {
+	c.seq = append(c.seq, r.Seq)
+	c.machine = append(c.machine, r.Machine)
+	c.id = append(c.id, r.ID)
+	c.version = append(c.version, r.Version)
+	c.at = append(c.at, r.At)
+	c.event = append(c.event, r.Event)
+	c.level = append(c.level, r.Level)
+	c.from = append(c.from, r.From)
+	c.to = append(c.to, r.To)
+	c.trigger = append(c.trigger, r.Trigger)
+	c.cause = append(c.cause, r.Cause)
+	c.requestID = append(c.requestID, r.RequestID)
+	c.fields = append(c.fields, r.Fields)
 }
 
 // statements returns what writes the changes.

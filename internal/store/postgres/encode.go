@@ -7,32 +7,19 @@ import (
 	"unicode/utf8"
 
 	"github.com/dreyhq/drey/internal/store"
+	"github.com/dreyhq/drey/internal/store/queue"
 )
 
 // appending is one store.Append as it is written.
 type appending struct {
 	key      key
 	expect   int64
-	rows     []row
+	rows     []queue.Row
 	snapshot string // "" = none
 	delete   bool
 	bytes    int
 
 	after machine // set when it is decided: the machine after it
-}
-
-// row is one event as it is written; the numbers of its place come later.
-type row struct {
-	own          bool // counts for the version
-	seq, version int64
-
-	machine, id       string
-	at                int64
-	event, level      string
-	from, to, trigger string
-	cause             int64
-	requestID         string
-	fields            string
 }
 
 // encode turns appends into what the writer sends, in the caller's goroutine:
@@ -50,41 +37,19 @@ func encode(appends []store.Append) *request {
 	return r
 }
 
-func (a *appending) encode(in store.Append) error {
-	a.key, a.expect, a.delete = key{in.Machine, in.ID}, in.Expect, in.Delete
-	if err := in.Check(); err != nil {
+func (a *appending) encode(in store.Append) (err error) {
+	a.key, a.expect, a.delete, a.snapshot = key{in.Machine, in.ID}, in.Expect, in.Delete, string(in.Snapshot)
+	if a.rows, a.bytes, err = queue.Rows(in); err != nil {
 		return err
 	}
-	a.snapshot = string(in.Snapshot)
 	if err := storable(in.Machine, in.ID, a.snapshot); err != nil {
 		return in.Fail(err)
 	}
-	a.bytes = len(a.snapshot)
-	a.rows = make([]row, len(in.Events))
-	for i, e := range in.Events {
-		fields, err := store.EncodeFields(e.Fields)
-		if err != nil {
-			return in.Fail(fmt.Errorf("event %s: %w", e.Name, err))
-		}
-		level := ""
-		if e.Level != 0 {
-			level = e.Level.String()
-		}
-		a.rows[i] = row{
-			own:     e.Machine == in.Machine && e.ID == in.ID,
-			machine: e.Machine, id: e.ID,
-			at:    e.At.UnixMicro(),
-			event: e.Name, level: level,
-			from: e.From, to: e.To, trigger: e.Trigger,
-			cause:     int64(e.Cause),
-			requestID: string(e.RequestID),
-			fields:    string(fields),
-		}
+	for i := range a.rows {
 		r := &a.rows[i]
-		if err := storable(r.machine, r.id, r.event, r.from, r.to, r.trigger, r.requestID, r.fields); err != nil {
-			return in.Fail(fmt.Errorf("event %s: %w", e.Name, err))
+		if err := storable(r.Machine, r.ID, r.Event, r.From, r.To, r.Trigger, r.RequestID, r.Fields); err != nil {
+			return in.Fail(fmt.Errorf("event %s: %w", r.Event, err))
 		}
-		a.bytes += len(fields) + 128 // about what the rest of a row takes
 	}
 	return nil
 }

@@ -321,11 +321,11 @@ func (w *writer) decide(r *request) (refusal error) {
 		for j := range a.rows {
 			row := &a.rows[j]
 			w.seq++
-			row.seq, row.version = w.seq, 0
-			if row.own {
+			row.Seq, row.Version = w.seq, 0
+			if row.Own {
 				m.version++
 				m.last = w.seq
-				row.version = m.version
+				row.Version = m.version
 			}
 		}
 		switch {

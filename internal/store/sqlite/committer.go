@@ -224,7 +224,7 @@ func encode(appends []store.Append) *request {
 type appending struct {
 	machine, id string
 	expect      int64
-	rows        []row
+	rows        []queue.Row
 	snapshot    string // "" = none
 	delete      bool
 	bytes       int
@@ -233,48 +233,8 @@ type appending struct {
 	last, version int64
 }
 
-// row is one event as it is bound; the numbers of its place come later.
-type row struct {
-	own          bool // counts for the version
-	seq, version int64
-
-	machine, id       string
-	at                int64
-	event, level      string
-	from, to, trigger string
-	cause             int64
-	requestID         string
-	fields            string
-}
-
-func (a *appending) encode(in store.Append) error {
-	a.machine, a.id, a.expect, a.delete = in.Machine, in.ID, in.Expect, in.Delete
-	if err := in.Check(); err != nil {
-		return err
-	}
-	a.snapshot = string(in.Snapshot)
-	a.bytes = len(a.snapshot)
-	a.rows = make([]row, len(in.Events))
-	for i, e := range in.Events {
-		fields, err := store.EncodeFields(e.Fields)
-		if err != nil {
-			return in.Fail(fmt.Errorf("event %s: %w", e.Name, err))
-		}
-		level := ""
-		if e.Level != 0 {
-			level = e.Level.String()
-		}
-		a.rows[i] = row{
-			own:     e.Machine == in.Machine && e.ID == in.ID,
-			machine: e.Machine, id: e.ID,
-			at:    e.At.UnixMicro(),
-			event: e.Name, level: level,
-			from: e.From, to: e.To, trigger: e.Trigger,
-			cause:     int64(e.Cause),
-			requestID: string(e.RequestID),
-			fields:    string(fields),
-		}
-		a.bytes += len(fields) + 128 // about what the rest of a row takes
-	}
-	return nil
+func (a *appending) encode(in store.Append) (err error) {
+	a.machine, a.id, a.expect, a.delete, a.snapshot = in.Machine, in.ID, in.Expect, in.Delete, string(in.Snapshot)
+	a.rows, a.bytes, err = queue.Rows(in)
+	return err
 }

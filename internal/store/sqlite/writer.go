@@ -8,6 +8,7 @@ import (
 
 	"github.com/dreyhq/drey"
 	"github.com/dreyhq/drey/internal/store"
+	"github.com/dreyhq/drey/internal/store/queue"
 )
 
 // cachedSubjects bounds what the writer remembers of machines: at about 200
@@ -253,11 +254,11 @@ func (w *writer) decide(r *request) (refusal, err error) {
 		for j := range a.rows {
 			row := &a.rows[j]
 			w.seq++
-			row.seq, row.version = w.seq, 0
-			if row.own {
+			row.Seq, row.Version = w.seq, 0
+			if row.Own {
 				s.version++
 				s.last = w.seq
-				row.version = s.version
+				row.Version = s.version
 			}
 		}
 		a.version, a.last = s.version, s.last
@@ -300,17 +301,17 @@ func (w *writer) write(r *request) error {
 	return nil
 }
 
-func (w *writer) writeRow(r *row) error {
-	s, err := w.stored(r.machine, r.id)
+func (w *writer) writeRow(r *queue.Row) error {
+	s, err := w.stored(r.Machine, r.ID)
 	if err != nil {
 		return err
 	}
 	var cause driver.Value
-	if r.cause != 0 {
-		cause = r.cause
+	if r.Cause != 0 {
+		cause = r.Cause
 	}
-	_, _, err = w.insert.run(r.seq, s.no, s.machine, r.version, r.at, r.event, null(r.level),
-		null(r.from), null(r.to), null(r.trigger), cause, null(r.requestID), null(r.fields))
+	_, _, err = w.insert.run(r.Seq, s.no, s.machine, r.Version, r.At, r.Event, null(r.Level),
+		null(r.From), null(r.To), null(r.Trigger), cause, null(r.RequestID), null(r.Fields))
 	return err
 }
 
