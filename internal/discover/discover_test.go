@@ -184,8 +184,7 @@ func TestHangingServers(t *testing.T) {
 			b := make([]byte, 4096)
 			_, _ = c.Read(b)
 			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n{\"models\":[")
-			for {
-				time.Sleep(100 * time.Millisecond)
+			for range time.Tick(100 * time.Millisecond) { // it drips
 				if _, err := io.WriteString(c, " "); err != nil {
 					return
 				}
