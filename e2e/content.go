@@ -5,20 +5,30 @@ import (
 	"strings"
 )
 
+// message is one of a conversation, on either wire.
+type message struct {
+	Role    string          `json:"role"`
+	Content json.RawMessage `json:"content"`
+}
+
+// messagesOf reads the conversation of a request.
+func messagesOf(body []byte) ([]message, error) {
+	var in struct {
+		Messages []message `json:"messages"`
+	}
+	err := json.Unmarshal(body, &in)
+	return in.Messages, err
+}
+
 // toolResult returns the text of the last tool result in a request of either
 // wire.
 func toolResult(body []byte) string {
-	var in struct {
-		Messages []struct {
-			Role    string          `json:"role"`
-			Content json.RawMessage `json:"content"`
-		} `json:"messages"`
-	}
-	if err := json.Unmarshal(body, &in); err != nil {
+	messages, err := messagesOf(body)
+	if err != nil {
 		return err.Error()
 	}
 	result := "nothing"
-	for _, m := range in.Messages {
+	for _, m := range messages {
 		if m.Role == "tool" {
 			result = contentText(m.Content)
 			continue
@@ -60,17 +70,12 @@ func contentText(raw json.RawMessage) string {
 // lastWords returns the text of the last message in a request of either wire,
 // if it is the assistant's.
 func lastWords(body []byte) string {
-	var in struct {
-		Messages []struct {
-			Role    string          `json:"role"`
-			Content json.RawMessage `json:"content"`
-		} `json:"messages"`
-	}
-	if err := json.Unmarshal(body, &in); err != nil {
+	messages, err := messagesOf(body)
+	if err != nil {
 		return err.Error()
 	}
-	if n := len(in.Messages); n > 0 && in.Messages[n-1].Role == "assistant" {
-		return contentText(in.Messages[n-1].Content)
+	if n := len(messages); n > 0 && messages[n-1].Role == "assistant" {
+		return contentText(messages[n-1].Content)
 	}
 	return ""
 }
