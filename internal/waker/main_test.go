@@ -257,6 +257,19 @@ func (r *rig) life() string {
 	return strings.TrimSpace(strings.ReplaceAll(string(b), "\n", " "))
 }
 
+// lives waits until the daemon's life has come so far.
+func (r *rig) lives(so string) {
+	r.t.Helper()
+	late := time.After(2 * time.Minute) // whoever is that late never comes
+	for look := time.Tick(5 * time.Millisecond); r.life() != so; {
+		select {
+		case <-look:
+		case <-late:
+			r.t.Fatalf("the daemon's life: %s, want %s", r.life(), so)
+		}
+	}
+}
+
 func field(line, key string) string {
 	_, rest, _ := strings.Cut(line, " "+key+"=")
 	value, _, _ := strings.Cut(rest, " ")
